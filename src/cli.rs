@@ -1,0 +1,1 @@
+//! The command line's words, and nothing that they mean.

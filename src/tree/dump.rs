@@ -1,0 +1,122 @@
+//! A tree as text: the composefs dumpfile format (`composefs-dump(5)`), one line a path.
+//!
+//! The common language of golden files, property tests and `--dump`.
+
+use std::fmt::{self, Write};
+
+use super::{Content, Timestamp, Tree};
+
+/// How contents appear in a dump.
+pub trait DumpContent {
+    /// Size in bytes.
+    fn size(&self) -> u64;
+    /// The PAYLOAD column: where the contents are, if outside the image.
+    fn payload(&self) -> Option<String> {
+        None
+    }
+    /// The CONTENT column: the bytes themselves, if kept inline.
+    fn inline(&self) -> Option<&[u8]> {
+        None
+    }
+    /// The DIGEST column: the fs-verity digest, or whatever digest identifies the contents.
+    fn digest(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Writes one line for each path of a tree.
+pub fn dump<C: DumpContent>(tree: &Tree<C>, out: &mut dyn Write) -> fmt::Result {
+    let counts = tree.link_counts();
+    let mut first_path: Vec<Option<Vec<u8>>> = vec![None; tree.len()];
+    for entry in tree.walk() {
+        let stat = &entry.inode.stat;
+        let content = &entry.inode.content;
+        write_path(out, &entry.path)?;
+        let count = counts.get(entry.ino.index()).copied().unwrap_or(1);
+        let nlink = match content {
+            Content::Directory(entries) => {
+                let below = entries.values().filter(|&&ino| tree.directory(ino).is_some()).count();
+                2 + below
+            }
+            _ => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        let size = match content {
+            Content::Regular(c) => c.size(),
+            Content::Symlink(target) => u64::try_from(target.len()).unwrap_or(u64::MAX),
+            _ => 0,
+        };
+        let rdev = match content {
+            Content::CharDevice { rdev } | Content::BlockDevice { rdev } => *rdev,
+            _ => 0,
+        };
+        let mode = u32::from(content.file_type()) | u32::from(stat.mode);
+        let Timestamp { sec, nsec } = stat.mtime;
+        let first = first_path.get_mut(entry.ino.index());
+        if let Some(Some(first)) = first {
+            write!(
+                out,
+                " {size} @{mode:o} {nlink} {} {} {rdev} {sec}.{nsec} ",
+                stat.uid, stat.gid
+            )?;
+            write_path(out, first)?;
+            out.write_str(" - -\n")?;
+            continue;
+        }
+        if let Some(first) = first.filter(|_| count > 1) {
+            *first = Some(entry.path.clone());
+        }
+        write!(out, " {size} {mode:o} {nlink} {} {} {rdev} {sec}.{nsec} ", stat.uid, stat.gid)?;
+        match content {
+            Content::Symlink(target) => {
+                write_field(out, Some(target))?;
+                out.write_str(" - -")?;
+            }
+            Content::Regular(c) => {
+                write_field(out, c.payload().as_deref().map(str::as_bytes))?;
+                out.write_char(' ')?;
+                write_field(out, c.inline().filter(|bytes| !bytes.is_empty()))?;
+                out.write_char(' ')?;
+                write_field(out, c.digest().as_deref().map(str::as_bytes))?;
+            }
+            _ => out.write_str("- - -")?,
+        }
+        for (name, value) in stat.xattrs.iter() {
+            out.write_char(' ')?;
+            write_escaped(out, name, true)?;
+            out.write_char('=')?;
+            write_escaped(out, value, true)?;
+        }
+        out.write_char('\n')?;
+    }
+    Ok(())
+}
+
+fn write_path(out: &mut dyn Write, path: &[u8]) -> fmt::Result {
+    out.write_char('/')?;
+    write_escaped(out, path, false)
+}
+
+fn write_field(out: &mut dyn Write, field: Option<&[u8]>) -> fmt::Result {
+    match field {
+        None => out.write_char('-'),
+        Some(b"-") => out.write_str("\\x2d"),
+        Some(bytes) => write_escaped(out, bytes, false),
+    }
+}
+
+/// Escapes as composefs does: everything outside printable ASCII, the backslash, and in
+/// attributes the equals sign too.
+fn write_escaped(out: &mut dyn Write, bytes: &[u8], equals: bool) -> fmt::Result {
+    for &byte in bytes {
+        match byte {
+            b'\\' => out.write_str("\\\\")?,
+            b'\n' => out.write_str("\\n")?,
+            b'\r' => out.write_str("\\r")?,
+            b'\t' => out.write_str("\\t")?,
+            b'=' if equals => out.write_str("\\x3d")?,
+            b'!'..=b'~' => out.write_char(char::from(byte))?,
+            _ => write!(out, "\\x{byte:02x}")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! An inode: its metadata, and what it holds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::escape::Escaped;
+
+/// The number of an inode in its tree's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub(super) u32);
+
+impl Ino {
+    /// The number as an index, for tables that run beside the arena.
+    #[expect(clippy::as_conversions, reason = "u32 fits usize on the 64-bit targets we support")]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The name of a directory entry: 1 to 255 bytes without `/` and NUL, neither `.` nor `..`.
+pub type Name = Box<[u8]>;
+
+/// What a directory names, in order of the names' bytes.
+pub type Directory = BTreeMap<Name, Ino>;
+
+/// One inode.
+#[derive(Clone, Debug)]
+pub struct Inode<C> {
+    /// Its metadata.
+    pub stat: Stat,
+    /// What it holds.
+    pub content: Content<C>,
+}
+
+/// What an inode holds.
+#[derive(Clone, Debug)]
+pub enum Content<C> {
+    /// Entries.
+    Directory(Directory),
+    /// Bytes, stored as `C` says.
+    Regular(C),
+    /// The target, as written.
+    Symlink(Box<[u8]>),
+    /// A character device.
+    CharDevice {
+        /// Major and minor number, as the kernel's `makedev` joins them.
+        rdev: u64,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Major and minor number, as the kernel's `makedev` joins them.
+        rdev: u64,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl<C> Content<C> {
+    /// The file type bits of `st_mode`.
+    pub fn file_type(&self) -> u16 {
+        match self {
+            Self::Socket => 0o140_000,
+            Self::Symlink(_) => 0o120_000,
+            Self::Regular(_) => 0o100_000,
+            Self::BlockDevice { .. } => 0o060_000,
+            Self::Directory(_) => 0o040_000,
+            Self::CharDevice { .. } => 0o020_000,
+            Self::Fifo => 0o010_000,
+        }
+    }
+
+    /// The type in words, for messages.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Symlink(_) => "symlink",
+            Self::Regular(_) => "regular file",
+            Self::BlockDevice { .. } => "block device",
+            Self::Directory(_) => "directory",
+            Self::CharDevice { .. } => "character device",
+            Self::Fifo => "fifo",
+        }
+    }
+}
+
+/// The metadata of an inode; the file type is told by its [`Content`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Permission, setuid, setgid and sticky bits (`0o7777`).
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of last modification.
+    pub mtime: Timestamp,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+}
+
+impl Stat {
+    /// The metadata of a directory that nobody described: 0755, root:root, time 0.
+    pub fn directory() -> Self {
+        Self { mode: 0o755, ..Self::default() }
+    }
+}
+
+/// Seconds and nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds, below 10⁹.
+    pub nsec: u32,
+}
+
+/// Extended attributes by full name (`security.selinux`).
+///
+/// Inodes with equal attributes may share them, so an inode costs one pointer.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Xattrs(Option<Arc<BTreeMap<Box<[u8]>, Box<[u8]>>>>);
+
+impl Xattrs {
+    /// The value of an attribute.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.as_ref()?.get(name).map(AsRef::as_ref)
+    }
+
+    /// Sets an attribute.
+    pub fn insert(&mut self, name: &[u8], value: &[u8]) {
+        Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
+    }
+
+    /// Removes an attribute; whether it was there.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        let Some(map) = self.0.as_mut().filter(|map| map.contains_key(name)) else { return false };
+        Arc::make_mut(map).remove(name);
+        if map.is_empty() {
+            self.0 = None;
+        }
+        true
+    }
+
+    /// Names and values in order of the names' bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (&**name, &**value))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Debug for Xattrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(k, v)| (Escaped(k), Escaped(v)))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Xattrs;
+
+    #[test]
+    fn xattrs_that_become_empty_equal_none() {
+        let mut xattrs = Xattrs::default();
+        xattrs.insert(b"user.a", b"1");
+        let copy = xattrs.clone();
+        assert!(xattrs.remove(b"user.a") && !xattrs.remove(b"user.a"));
+        assert_eq!(xattrs, Xattrs::default());
+        assert_eq!(copy.get(b"user.a"), Some(&b"1"[..]));
+    }
+}

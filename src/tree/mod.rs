@@ -1,0 +1,168 @@
+//! A file system in memory, as plain data: an arena of inodes, and directories that name them.
+//!
+//! `C` says how the contents of a regular file are stored. A hard link is one [`Ino`] under
+//! several names. Directories are sorted by name bytes, so every walk has the same order.
+
+mod dump;
+mod inode;
+mod walk;
+
+pub use dump::{DumpContent, dump};
+pub use inode::{Content, Directory, Ino, Inode, Name, Stat, Timestamp, Xattrs};
+pub use walk::{Entry, Walk};
+
+/// A file system: its inodes and which of them is the root directory.
+#[derive(Clone, Debug)]
+pub struct Tree<C> {
+    inodes: Vec<Inode<C>>,
+}
+
+impl<C> Tree<C> {
+    /// The root directory of every tree.
+    pub const ROOT: Ino = Ino(0);
+
+    /// A tree that holds an empty root directory.
+    pub fn new(root: Stat) -> Self {
+        Self { inodes: vec![Inode { stat: root, content: Content::Directory(Directory::new()) }] }
+    }
+
+    /// Adds an inode that no directory names yet.
+    ///
+    /// # Panics
+    /// At 2³² inodes, far above any limit that a caller sets.
+    pub fn add(&mut self, inode: Inode<C>) -> Ino {
+        let ino = u32::try_from(self.inodes.len()).expect("fewer than 2³² inodes");
+        self.inodes.push(inode);
+        Ino(ino)
+    }
+
+    /// The inode of a number that this tree gave.
+    #[expect(clippy::indexing_slicing, reason = "a tree never forgets a number that it gave")]
+    pub fn inode(&self, ino: Ino) -> &Inode<C> {
+        &self.inodes[ino.index()]
+    }
+
+    /// The inode of a number that this tree gave.
+    #[expect(clippy::indexing_slicing, reason = "a tree never forgets a number that it gave")]
+    pub fn inode_mut(&mut self, ino: Ino) -> &mut Inode<C> {
+        &mut self.inodes[ino.index()]
+    }
+
+    /// How many inodes there are, those that no directory names any more included.
+    pub fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// Always false: there is a root.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The entries of a directory, if `ino` is one.
+    pub fn directory(&self, ino: Ino) -> Option<&Directory> {
+        match &self.inode(ino).content {
+            Content::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// The entries of a directory, if `ino` is one.
+    pub fn directory_mut(&mut self, ino: Ino) -> Option<&mut Directory> {
+        match &mut self.inode_mut(ino).content {
+            Content::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// The inode that a path names. Paths are relative to the root, components joined by `/`;
+    /// the empty path is the root. Symlinks are not followed.
+    pub fn lookup(&self, path: &[u8]) -> Option<Ino> {
+        components(path).try_fold(Self::ROOT, |ino, name| self.directory(ino)?.get(name).copied())
+    }
+
+    /// Removes a path and returns the inode it named. The root cannot be removed.
+    pub fn remove(&mut self, path: &[u8]) -> Option<Ino> {
+        let (parent, name) = split(path)?;
+        let parent = self.lookup(parent)?;
+        self.directory_mut(parent)?.remove(name)
+    }
+
+    /// Names an inode, replacing what had that name; false if the parent is not a directory of
+    /// this tree. The root cannot be replaced.
+    pub fn link(&mut self, path: &[u8], ino: Ino) -> bool {
+        let Some((parent, name)) = split(path) else { return false };
+        let Some(parent) = self.lookup(parent) else { return false };
+        let Some(directory) = self.directory_mut(parent) else { return false };
+        directory.insert(name.into(), ino);
+        true
+    }
+
+    /// Every path of the tree, a directory before its entries, entries in order of their names.
+    pub fn walk(&self) -> Walk<'_, C> {
+        Walk::new(self)
+    }
+
+    /// How many names each inode has; directories count once.
+    pub fn link_counts(&self) -> Vec<u32> {
+        let mut counts = vec![0u32; self.inodes.len()];
+        for entry in self.walk() {
+            if let Some(count) = counts.get_mut(entry.ino.index()) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// The components of a path; empty ones are skipped.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&b| b == b'/').filter(|name| !name.is_empty())
+}
+
+/// The parent and the last component of a path; none for the root.
+pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => Some((path.get(..slash)?, path.get(slash + 1..)?)),
+        None if path.is_empty() => None,
+        None => Some((&[], path)),
+    }
+}
+
+/// A path and a name below it, joined.
+pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+}
+
+/// Whether `path` is `ancestor` or lies below it.
+pub fn is_within(path: &[u8], ancestor: &[u8]) -> bool {
+    ancestor.is_empty()
+        || path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_joined_and_compared_by_component() {
+        assert_eq!(split(b"usr/bin/x"), Some((&b"usr/bin"[..], &b"x"[..])));
+        assert_eq!(split(b"usr"), Some((&b""[..], &b"usr"[..])));
+        assert_eq!(split(b""), None);
+        assert_eq!(join(b"", b"usr"), b"usr");
+        assert!(is_within(b"usr/lib", b"usr") && is_within(b"usr", b"usr") && is_within(b"x", b""));
+        assert!(!is_within(b"usrlocal", b"usr"));
+    }
+
+    #[test]
+    fn a_hard_link_is_one_inode_under_two_names() {
+        let mut tree: Tree<()> = Tree::new(Stat::directory());
+        let file = tree.add(Inode { stat: Stat::default(), content: Content::Regular(()) });
+        assert!(tree.link(b"b", file) && tree.link(b"a", file));
+        assert!(!tree.link(b"a/x", file) && !tree.link(b"", file));
+        assert_eq!(tree.link_counts(), [1, 2]);
+        let paths: Vec<_> = tree.walk().map(|entry| entry.path).collect();
+        assert_eq!(paths, [&b""[..], b"a", b"b"]);
+        assert_eq!(tree.remove(b"a"), Some(file));
+        assert_eq!(tree.lookup(b"a"), None);
+    }
+}
