@@ -4,10 +4,12 @@
 //! their readers ask for a `Verified` value, and only this room can make one.
 
 mod blob;
+mod candidate;
 mod document;
 mod verified;
 
 pub use blob::{Blob, BlobHasher, Origin};
+pub use candidate::Candidate;
 pub use document::{LayerDescriptor, Unverified, config, image_manifest, layers};
 pub use verified::Verified;
 

@@ -1,0 +1,28 @@
+//! A candidate: something a source offers as a signature of an image, not believed yet.
+
+use std::collections::BTreeMap;
+
+use crate::error::ExitCode;
+
+/// What a source offers as a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// A simple-signing payload with its annotations (cosign's tag scheme, L2, L3).
+    Payload {
+        /// Where it was found, for messages.
+        origin: String,
+        /// The signed bytes; their size and digest are what their descriptor says.
+        payload: Vec<u8>,
+        /// The annotations of its descriptor, the signature among them.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Something that cannot be considered; it never hides a good candidate (bad-inputs rows 7, 13).
+    Unusable {
+        /// Where it was found, for messages.
+        origin: String,
+        /// What was found, and what was expected.
+        problem: String,
+        /// What the run ends with if no candidate is accepted.
+        exit_code: ExitCode,
+    },
+}
