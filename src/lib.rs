@@ -35,6 +35,7 @@ pub mod report;
 pub mod error;
 pub mod escape;
 pub mod limits;
+pub mod signals;
 
 pub mod cli;
 pub mod cmd;

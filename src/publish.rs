@@ -1,36 +1,326 @@
-//! The end of the corridor: a staged image gets its name, whole or not at all.
+//! The end of the corridor: a staged image gets its name, whole or not at all (decision 9).
+//!
+//! The image is written to an unnamed file beside the target, so a run that dies leaves nothing.
+//! It gets a name that does not end in `.raw` (R9) only to be renamed at once: systemd notices a
+//! new inode, never a file that changes in place (R8).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as rfs, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use crate::error::{ExitCode, Fault};
+use crate::escape::Escaped;
+use crate::image::Staged;
+use crate::signals;
+
+/// The prefix of every name that is not the published one; reclaimed by the next run (row 87).
+const TEMPORARY: &str = ".#oci2sysext-";
+
+/// How many unnamed files a run has named, so that two of them never collide.
+const TRIES: u32 = 16;
+
+/// Where an image will be published: the directory, locked, and a free or replaceable name.
+#[derive(Debug)]
+pub struct Destination {
+    directory: File,
+    parent: PathBuf,
+    name: std::ffi::OsString,
+    replace: bool,
+}
+
+/// What to do where another run is writing into the same directory (row 86).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfLocked {
+    /// Wait until it has ended.
+    Wait,
+    /// Fail at once.
+    Fail,
+}
+
+/// A published image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Destination {
+    /// Locks the directory of `path` and checks that the name can be taken: it is free, or names
+    /// a regular file and `replace` is set.
+    ///
+    /// What a killed run left in the directory is removed.
+    pub fn open(path: &Path, replace: bool, if_locked: IfLocked) -> Result<Self, Error> {
+        let name = path.file_name().ok_or_else(|| Error::NotAFile { path: path.to_owned() })?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rfs::open(&parent, flags, Mode::empty())
+            .map_err(|errno| Error::io("open the directory", &parent, errno))?;
+        let destination =
+            Self { directory: directory.into(), parent, name: name.to_owned(), replace };
+        destination.check_name()?;
+        destination.lock(if_locked)?;
+        destination.reclaim();
+        destination.check_name()?;
+        Ok(destination)
+    }
+
+    /// The path that the image will have.
+    pub fn path(&self) -> PathBuf {
+        if self.parent == Path::new(".") {
+            PathBuf::from(&self.name)
+        } else {
+            self.parent.join(&self.name)
+        }
+    }
+
+    /// An empty file beside the target, open for reading and writing, without a name.
+    pub fn stage(&self) -> Result<File, Error> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rfs::openat(&self.directory, ".", flags, mode) {
+            Ok(file) => Ok(file.into()),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => self.stage_named(mode),
+            Err(errno) => Err(Error::io("create a file in", &self.parent, errno)),
+        }
+    }
+
+    /// A file system without unnamed files: the name is gone before anything is written, and
+    /// [`Self::publish`] copies the image to a named file.
+    fn stage_named(&self, mode: Mode) -> Result<File, Error> {
+        let (name, file) = self.create_temporary(mode)?;
+        rfs::unlinkat(&self.directory, &*name, AtFlags::empty())
+            .map_err(|errno| Error::io("create a file in", &self.parent, errno))?;
+        Ok(file)
+    }
+
+    /// Gives a staged image its name.
+    pub fn publish(self, staged: Staged) -> Result<Published, Error> {
+        let path = self.path();
+        let failed = |errno| Error::io("publish", &path, errno);
+        let size = staged.size();
+        let file = staged.into_file();
+        rfs::fchmod(&file, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(failed)?;
+        rfs::fsync(&file).map_err(failed)?;
+
+        // A signal now waits until the name is either given or taken back.
+        let _critical = signals::hold();
+        let temporary = self.link(&file)?;
+        let flags =
+            if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let renamed = self.check_name().and_then(|()| {
+            let dir = &self.directory;
+            match rfs::renameat_with(dir, &*temporary, dir, &*self.name, flags) {
+                // File systems without RENAME_NOREPLACE: the directory is locked and was checked.
+                Err(Errno::INVAL) if !self.replace => {
+                    rfs::renameat(dir, &*temporary, dir, &*self.name).map_err(failed)
+                }
+                Err(Errno::EXIST) => Err(Error::Exists { path: path.clone() }),
+                result => result.map_err(failed),
+            }
+        });
+        if let Err(error) = renamed {
+            // The next run reclaims it if even this fails.
+            let _ = rfs::unlinkat(&self.directory, &*temporary, AtFlags::empty());
+            return Err(error);
+        }
+        rfs::fsync(&self.directory).map_err(failed)?;
+        Ok(Published { path, size })
+    }
+
+    /// Names an unnamed file; where it cannot be linked, a named copy of it.
+    fn link(&self, file: &File) -> Result<std::ffi::OsString, Error> {
+        use std::os::fd::AsRawFd;
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        for attempt in 0..TRIES {
+            let name = temporary_name(attempt);
+            let linked = rfs::linkat(
+                rfs::CWD,
+                &*unnamed,
+                &self.directory,
+                &*name,
+                AtFlags::SYMLINK_FOLLOW,
+            );
+            match linked {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                // No link to a file that had a name once (stage_named), or no /proc.
+                Err(Errno::NOENT | Errno::XDEV | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return self.copy(file);
+                }
+                Err(errno) => return Err(Error::io("publish", &self.path(), errno)),
+            }
+        }
+        Err(Error::io("publish", &self.path(), Errno::EXIST))
+    }
+
+    fn copy(&self, file: &File) -> Result<std::ffi::OsString, Error> {
+        let (name, mut copy) = self.create_temporary(Mode::RUSR | Mode::WUSR)?;
+        let copied = io::Seek::rewind(&mut &*file)
+            .and_then(|()| io::copy(&mut &*file, &mut copy))
+            .and_then(|_| Ok(rfs::fchmod(&copy, Mode::RUSR | Mode::RGRP | Mode::ROTH)?))
+            .and_then(|()| copy.sync_all());
+        copied.map_err(|error| {
+            let _ = rfs::unlinkat(&self.directory, &*name, AtFlags::empty());
+            Error::Io { action: "publish", path: self.path(), error }
+        })?;
+        Ok(name)
+    }
+
+    fn create_temporary(&self, mode: Mode) -> Result<(std::ffi::OsString, File), Error> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut last = Errno::EXIST;
+        for attempt in 0..TRIES {
+            let name = temporary_name(attempt);
+            match rfs::openat(&self.directory, &*name, flags, mode) {
+                Ok(file) => return Ok((name, file.into())),
+                Err(errno) => last = errno,
+            }
+            if last != Errno::EXIST {
+                break;
+            }
+        }
+        Err(Error::io("create a file in", &self.parent, last))
+    }
+
+    fn check_name(&self) -> Result<(), Error> {
+        let path = || self.path();
+        match rfs::statat(&self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::io("look at", &path(), errno)),
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile if self.replace => Ok(()),
+                FileType::RegularFile => Err(Error::Exists { path: path() }),
+                FileType::Symlink => Err(Error::Type { path: path(), found: "a symlink" }),
+                FileType::Directory => Err(Error::Type { path: path(), found: "a directory" }),
+                _ => Err(Error::Type { path: path(), found: "a device, fifo or socket" }),
+            },
+        }
+    }
+
+    fn lock(&self, if_locked: IfLocked) -> Result<(), Error> {
+        let parent = || self.parent.clone();
+        match rfs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if if_locked == IfLocked::Fail => {
+                return Err(Error::Locked { directory: parent() });
+            }
+            Err(Errno::WOULDBLOCK) => {
+                tracing::info!("waiting for another run that writes into {}", parent().display());
+            }
+            Err(errno) => return Err(Error::io("lock", &self.parent, errno)),
+        }
+        rfs::flock(&self.directory, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::io("lock", &self.parent, errno))
+    }
+
+    /// Removes what a run that was killed between link and rename has left. The lock says that
+    /// no other run is at work here.
+    fn reclaim(&self) {
+        let Ok(entries) = rfs::Dir::read_from(&self.directory) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes()) {
+                let _ = rfs::unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
+            }
+        }
+    }
+}
+
+fn temporary_name(attempt: u32) -> std::ffi::OsString {
+    std::ffi::OsString::from_vec(
+        format!("{TEMPORARY}{}-{attempt}", std::process::id()).into_bytes(),
+    )
+}
 
 /// Why an image cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is a file of that name already (row 94).
-    #[error("{path} exists already, expected a free name")]
+    #[error("{} exists already, expected a free name", Escaped(path.as_os_str().as_bytes()))]
     Exists {
         /// The path.
-        path: std::path::PathBuf,
+        path: PathBuf,
     },
+    /// Something that is no regular file has that name (row 83).
+    #[error(
+        "{} is {found}, expected a free name or a regular file",
+        Escaped(path.as_os_str().as_bytes())
+    )]
+    Type {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// The path has no last component.
+    #[error("{} names no file, expected one", Escaped(path.as_os_str().as_bytes()))]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another run writes into the directory (row 86).
+    #[error(
+        "another run is writing into {}, expected to be alone",
+        Escaped(directory.as_os_str().as_bytes())
+    )]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The operating system says no.
+    #[error("cannot {action} {}: {error}", Escaped(path.as_os_str().as_bytes()))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl Error {
+    fn io(action: &'static str, path: &Path, errno: Errno) -> Self {
+        Self::Io { action, path: path.to_owned(), error: errno.into() }
+    }
 }
 
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Exists { .. } => ExitCode::Io,
+            Self::Exists { .. } | Self::Type { .. } | Self::NotAFile { .. } | Self::Io { .. } => {
+                ExitCode::Io
+            }
+            Self::Locked { .. } => ExitCode::Lock,
         }
     }
 
     fn id(&self) -> &'static str {
         match self {
             Self::Exists { .. } => "publish.exists",
+            Self::Type { .. } => "publish.type",
+            Self::NotAFile { .. } => "publish.not-a-file",
+            Self::Locked { .. } => "publish.locked",
+            Self::Io { .. } => "publish.io",
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::Exists { .. } => {
-                "replace it with --force, or choose another place with -o".to_owned()
-            }
+            Self::Exists { .. } => "replace it with --force, or choose another place with -o",
+            Self::Type { .. } | Self::NotAFile { .. } => "choose another place with -o",
+            Self::Locked { .. } => "try again when it has ended, or leave --no-wait away",
+            Self::Io { .. } => "make room or get write access, or choose another place with -o",
         }
+        .to_owned()
     }
 }

@@ -21,6 +21,11 @@ impl Staged {
     pub fn size(&self) -> u64 {
         self.size
     }
+
+    /// The image, to be given a name.
+    pub(crate) fn into_file(self) -> std::fs::File {
+        self.file
+    }
 }
 
 /// Why an image cannot be written.

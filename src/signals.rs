@@ -1,0 +1,31 @@
+//! SIGINT, SIGTERM and SIGHUP end the run with 128+n and leave nothing behind (row 84).
+//!
+//! Until an image is published all that a run writes is in unnamed files, so it can end at any
+//! moment but one: between the link and the rename of [`crate::publish`], which holds the end off.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+static CRITICAL: Mutex<()> = Mutex::new(());
+
+/// Starts the thread that waits for signals.
+///
+/// # Errors
+/// The system refuses a handler or a thread.
+pub fn watch() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let _critical = hold();
+            std::process::exit(128 + signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// Holds the end of the run off for as long as the guard lives.
+pub fn hold() -> MutexGuard<'static, ()> {
+    CRITICAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
