@@ -114,8 +114,7 @@ impl Destination {
         // A signal now waits until the name is either given or taken back.
         let _critical = signals::hold();
         let temporary = self.link(&file)?;
-        let flags =
-            if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let flags = if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let renamed = self.check_name().and_then(|()| {
             let dir = &self.directory;
             match rfs::renameat_with(dir, &*temporary, dir, &*self.name, flags) {
@@ -142,13 +141,8 @@ impl Destination {
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         for attempt in 0..TRIES {
             let name = temporary_name(attempt);
-            let linked = rfs::linkat(
-                rfs::CWD,
-                &*unnamed,
-                &self.directory,
-                &*name,
-                AtFlags::SYMLINK_FOLLOW,
-            );
+            let linked =
+                rfs::linkat(rfs::CWD, &*unnamed, &self.directory, &*name, AtFlags::SYMLINK_FOLLOW);
             match linked {
                 Ok(()) => return Ok(name),
                 Err(Errno::EXIST) => {}
