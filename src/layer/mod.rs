@@ -2,14 +2,27 @@
 //!
 //! Contents of files that are kept go straight into a [`ContentSink`]; nothing is extracted.
 
+mod archive;
+mod decompress;
+mod error;
+mod header;
+mod name;
+mod number;
+mod pax;
+mod scan;
 mod sink;
+mod source;
+mod stream;
+mod zstd;
 
+pub use decompress::Compression;
+pub use error::{Error, Flaw, Problem};
+pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, scan};
 pub use sink::{ContentSink, SinkError};
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::error::{ExitCode, Fault};
 use crate::tree::Tree;
 
 /// What is to become of a path of the layer, as told by its name alone.
@@ -85,35 +98,5 @@ pub struct LayerTree<C> {
     pub implied: Vec<Vec<u8>>,
 }
 
-/// What is wrong with a layer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The archive is malformed or hostile.
-    #[error("layer {digest}: {problem}")]
-    Malformed {
-        /// The layer.
-        digest: crate::oci::Digest,
-        /// What was found, and what was expected.
-        problem: String,
-    },
-}
-
-impl Fault for Error {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Malformed { .. } => ExitCode::Malformed,
-        }
-    }
-
-    fn id(&self) -> &'static str {
-        match self {
-            Self::Malformed { .. } => "layer.malformed",
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Malformed { .. } => "ask the image's publisher to build it anew".to_owned(),
-        }
-    }
-}
+/// Bytes that are read, decompressed or hashed at a time.
+const BUFFER: usize = 256 << 10;
