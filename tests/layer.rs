@@ -2,6 +2,8 @@
 
 #[path = "common/blob.rs"]
 mod blob;
+#[path = "layer/corpus.rs"]
+mod corpus;
 #[path = "layer/rejects.rs"]
 mod rejects;
 #[path = "common/tars.rs"]
