@@ -2,9 +2,20 @@
 
 #[path = "common/blob.rs"]
 mod blob;
-#[path = "layer/corpus.rs"]
-mod corpus;
-#[path = "layer/rejects.rs"]
-mod rejects;
 #[path = "common/tars.rs"]
 mod tars;
+
+#[path = "layer/budgets.rs"]
+mod budgets;
+#[path = "layer/corpus.rs"]
+mod corpus;
+#[path = "layer/judges.rs"]
+mod judges;
+#[path = "layer/random.rs"]
+mod random;
+#[path = "layer/reading.rs"]
+mod reading;
+#[path = "layer/rejects.rs"]
+mod rejects;
+#[path = "layer/scanning.rs"]
+mod scanning;
