@@ -1,0 +1,198 @@
+//! From stored to uncompressed bytes: gzip with all its members, zstd, or as they are.
+//!
+//! An error of a decoder stays an error: no later read takes it for the end (row 42).
+
+use std::io::{self, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+
+use super::source::Counted;
+use super::zstd::Frames;
+use super::{BUFFER, Problem};
+use crate::limits::Limits;
+use crate::oci::{Descriptor, Digest};
+
+/// Decompressed bytes that are let through before `ratio` is looked at (row 45).
+const RATIO_FROM: u64 = 256 << 20;
+
+/// Annotations that announce skippable frames: zstd:chunked's table of contents.
+const CHUNKED: &str = "io.github.containers.zstd-chunked.";
+
+/// How the bytes of a layer are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// gzip (RFC 1952), one or more members.
+    Gzip,
+    /// zstd (RFC 8878), one or more frames.
+    Zstd {
+        /// Whether skippable frames may occur, which are then passed over (zstd:chunked).
+        chunked: bool,
+    },
+}
+
+impl Compression {
+    /// What a descriptor says; anything but a distributable, unencrypted tar layer without
+    /// `urls` is refused (row 41, archive rule 4).
+    pub fn of(descriptor: &Descriptor) -> Result<Self, Problem> {
+        if !descriptor.urls.is_empty() {
+            return Err(Problem::Urls { found: descriptor.urls.len() });
+        }
+        let chunked = descriptor.annotations.keys().any(|key| key.starts_with(CHUNKED));
+        match descriptor.media_type.0.as_str() {
+            "application/vnd.oci.image.layer.v1.tar"
+            | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::None),
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+            | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Self::Gzip),
+            "application/vnd.oci.image.layer.v1.tar+zstd"
+            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Self::Zstd { chunked }),
+            found => Err(Problem::MediaType { found: found.to_owned() }),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "tar",
+            Self::Gzip => "gzip",
+            Self::Zstd { .. } => "zstd",
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Decoder<R> {
+    Plain(Counted<R>),
+    Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
+    Zstd(Box<Frames<BufReader<Counted<R>>>>),
+}
+
+/// The uncompressed bytes of a layer: hashed, counted, and limited.
+#[derive(Debug)]
+pub(super) struct Uncompressed<R> {
+    decoder: Decoder<R>,
+    compression: Compression,
+    hasher: Sha256,
+    produced: u64,
+    maximum: u64,
+    ratio: u64,
+    failed: bool,
+}
+
+impl<R: Read> Uncompressed<R> {
+    pub(super) fn new(
+        stored: R,
+        compression: Compression,
+        limits: &Limits,
+    ) -> Result<Self, Problem> {
+        let stored = Counted::new(stored);
+        let decoder = match compression {
+            Compression::None => Decoder::Plain(stored),
+            Compression::Gzip => {
+                let stored = BufReader::with_capacity(BUFFER, stored);
+                Decoder::Gzip(Box::new(MultiGzDecoder::new(stored)))
+            }
+            Compression::Zstd { chunked } => {
+                let stored = BufReader::with_capacity(BUFFER, stored);
+                let frames =
+                    Frames::new(stored, limits.zstd_window, chunked).map_err(Problem::Read)?;
+                Decoder::Zstd(Box::new(frames))
+            }
+        };
+        Ok(Self {
+            decoder,
+            compression,
+            hasher: Sha256::new(),
+            produced: 0,
+            maximum: limits.layer_uncompressed,
+            ratio: limits.ratio,
+            failed: false,
+        })
+    }
+
+    /// The stored bytes, wherever decoding stands.
+    pub(super) fn stored_mut(&mut self) -> &mut R {
+        match &mut self.decoder {
+            Decoder::Plain(stored) => &mut stored.inner,
+            Decoder::Gzip(gzip) => &mut gzip.get_mut().get_mut().inner,
+            Decoder::Zstd(frames) => &mut frames.get_mut().get_mut().inner,
+        }
+    }
+
+    /// The digest of all bytes that were read, which is the layer's `diff_id` at its end.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::from_bytes(self.hasher.clone().finalize().into())
+    }
+
+    fn stored_count(&self) -> u64 {
+        match &self.decoder {
+            Decoder::Plain(stored) => stored.count,
+            Decoder::Gzip(gzip) => gzip.get_ref().get_ref().count,
+            Decoder::Zstd(frames) => frames.get_ref().get_ref().count,
+        }
+    }
+
+    fn decode(&mut self, buffer: &mut [u8]) -> Result<usize, Problem> {
+        let result = match &mut self.decoder {
+            Decoder::Plain(stored) => stored.read(buffer),
+            Decoder::Gzip(gzip) => gzip.read(buffer),
+            Decoder::Zstd(frames) => frames.read(buffer),
+        };
+        let count = result.map_err(|error| self.blame(error))?;
+        self.produced = self.produced.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        if self.produced > self.maximum {
+            return Err(Problem::Limit {
+                limit: "layer-uncompressed",
+                path: None,
+                found: self.produced,
+                unit: "uncompressed bytes",
+                maximum: self.maximum,
+            });
+        }
+        let allowed = self.stored_count().saturating_mul(self.ratio).max(RATIO_FROM);
+        if self.compression != Compression::None && self.produced > allowed {
+            return Err(Problem::Limit {
+                limit: "ratio",
+                path: None,
+                found: self.produced.div_ceil(self.stored_count().max(1)),
+                unit: "uncompressed bytes for each stored byte",
+                maximum: self.ratio,
+            });
+        }
+        Ok(count)
+    }
+
+    /// An error that is not from below the decoder is the decoder's own.
+    fn blame(&self, error: io::Error) -> Problem {
+        if self.compression == Compression::None {
+            return Problem::from_io(error);
+        }
+        error.downcast::<Problem>().unwrap_or_else(|error| {
+            let found = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the stored bytes end too early".to_owned(),
+                _ => error.to_string(),
+            };
+            let expected = "whole and intact compressed data, and nothing after it";
+            Problem::Compressed { format: self.compression.name(), found, expected }
+        })
+    }
+}
+
+impl<R: Read> Read for Uncompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::Error::other("reading failed before"));
+        }
+        match self.decode(buffer) {
+            Ok(count) => {
+                self.hasher.update(buffer.get(..count).unwrap_or_default());
+                Ok(count)
+            }
+            Err(problem) => {
+                self.failed = true;
+                Err(problem.into())
+            }
+        }
+    }
+}
