@@ -144,7 +144,7 @@ fn each_mutation_is_rejected_for_its_reason() {
         assert_eq!(variant, vector.reason, "{name} ({}): {error}", vector.why);
         assert_eq!(code(&error), vector.exit, "{name} ({}): {error}", vector.why);
         let line = error.to_string();
-        assert!(!line.contains(|c: char| c.is_control()), "{name}: {line:?}");
+        assert!(!line.contains(|c: char| c.is_control()) && line.len() < 1000, "{name}: {line:?}");
     }
 }
 

@@ -71,7 +71,7 @@ pub enum Error {
         expected: usize,
     },
     /// A verified document cannot be read.
-    #[error("{what} {digest}: {}", Escaped(problem.as_bytes()))]
+    #[error("{what} {digest}: {}", short(problem))]
     Document {
         /// Which document.
         what: &'static str,
@@ -84,7 +84,7 @@ pub enum Error {
 
 /// A candidate that is not acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", Escaped(origin.as_bytes()))]
+#[error("{}: {reason}", short(origin))]
 pub struct Rejection {
     /// Where it was found.
     pub origin: String,
@@ -96,7 +96,7 @@ pub struct Rejection {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Its source could not give it.
-    #[error("{}", Escaped(problem.as_bytes()))]
+    #[error("{}", short(problem))]
     Unusable {
         /// What was found, and what was expected.
         problem: String,
@@ -125,7 +125,7 @@ pub enum Reason {
         certificate: bool,
     },
     /// By a configured key, but the payload is not what L6 allows (rows 8 to 11).
-    #[error("signed, but the payload is malformed: {}", Escaped(problem.as_bytes()))]
+    #[error("signed, but the payload is malformed: {}", short(problem))]
     Payload {
         /// What was found, and what was expected.
         problem: String,
@@ -139,9 +139,9 @@ pub enum Reason {
     /// By a configured key and for this image, but under another name (row 5).
     #[error(
         "signed, but under another name: found {:?} ({}), expected {}",
-        Escaped(found.as_bytes()),
-        Escaped(problem.as_bytes()),
-        Escaped(expected.as_bytes())
+        short(found),
+        short(problem),
+        short(expected)
     )]
     OtherName {
         /// The signed name.
@@ -154,9 +154,9 @@ pub enum Reason {
     /// By a configured key, for this image and name, but without a demanded annotation.
     #[error(
         "signed, but annotation {:?} is {}, expected {:?}",
-        Escaped(name.as_bytes()),
-        found.as_ref().map_or_else(|| "missing".to_owned(), |f| Escaped(f.as_bytes()).to_string()),
-        Escaped(expected.as_bytes())
+        short(name),
+        found.as_ref().map_or_else(|| "missing".to_owned(), |found| short(found).to_string()),
+        short(expected)
     )]
     Annotation {
         /// The annotation's name.
@@ -225,7 +225,8 @@ impl Fault for Error {
                     "check that --key is the key of this image's publisher; if it is, do not use \
                      the image"
                 }
-                ExitCode::Limit => "if the publisher is right, raise the limit: --limit NAME=N",
+                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N or \
+                     --limit signature-size=N",
                 ExitCode::Auth => "log in to the registry, or give --authfile FILE",
                 ExitCode::Io => "see that the image's files are readable",
                 _ => "try again, or another registry",
@@ -253,6 +254,13 @@ fn reasons(rejections: &[Rejection]) -> String {
         text.push(format!("and {more} more"));
     }
     text.join("; ")
+}
+
+/// Text from outside on one line, and not more of it than somebody would read.
+fn short(text: &str) -> Escaped<'_> {
+    const SHOWN: usize = 300;
+    let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
+    Escaped(text.get(..end).unwrap_or_default().as_bytes())
 }
 
 fn platform(platform: &Platform) -> String {

@@ -347,6 +347,7 @@ def bad_json(key):
         ("reference-twice", "row 8", identity, b'"identity":{"docker-reference":"x",' + identity[12:]),
         ("annotation-twice", "row 8", b":null", b':{"a":1,"a":1}'),
         ("annotation-deep-twice", "row 8", b":null", b':{"a":[{"b":1,"b":1}]}'),
+        ("unknown-long", "no message as long as the payload", b',"optional"', b',"%s":1,"optional"' % (b"x" * 30000)),
         ("critical-null", "an object", plain[12:].split(b',"optional"')[0], b"null"),
         ("type-missing", "exact fields", b"," + kind, b""),
         ("image-missing", "exact fields", image + b",", b""),
