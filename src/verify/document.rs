@@ -1,7 +1,7 @@
 //! From a verified digest to verified documents: manifest, configuration, layer descriptors.
 
-use super::{Error, Verified};
-use crate::oci::{Descriptor, Digest, ImageConfig, ImageManifest};
+use super::{Error, Verified, json};
+use crate::oci::{Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform};
 
 /// The digest of an image whose signature the user asked not to check.
 ///
@@ -30,18 +30,29 @@ pub fn image_manifest(
     parse_manifest(**digest, bytes)
 }
 
-fn parse_manifest(expected: Digest, bytes: &[u8]) -> Result<Verified<ImageManifest>, Error> {
-    const WHAT: &str = "manifest";
-    let found = Digest::of(bytes);
-    if found != expected {
-        return Err(Error::DigestMismatch { what: WHAT, found, expected });
+fn parse_manifest(digest: Digest, bytes: &[u8]) -> Result<Verified<ImageManifest>, Error> {
+    parse("manifest", digest, bytes, read_manifest).map(Verified::assertion)
+}
+
+/// The instance that was chosen from a verified index, if it is in there (P4).
+///
+/// `chosen` must be one of the index's entries as it is, and no index itself (row 35); which one
+/// is right for a platform is decided where platforms are known.
+pub fn select(
+    index: &Verified<Digest>,
+    bytes: &[u8],
+    chosen: &Descriptor,
+) -> Result<Verified<Digest>, Error> {
+    const WHAT: &str = "index";
+    let parsed: ImageIndex = parse(WHAT, **index, bytes, read_index)?;
+    if INDEXES.contains(&chosen.media_type.0.as_str()) {
+        let problem = format!("entry {} is an index, expected a manifest", chosen.digest);
+        return Err(Error::Document { what: WHAT, digest: **index, problem });
     }
-    let manifest = serde_json::from_slice(bytes).map_err(|error| Error::Document {
-        what: WHAT,
-        digest: expected,
-        problem: error.to_string(),
-    })?;
-    Ok(Verified::assertion(manifest))
+    if !parsed.manifests.contains(chosen) {
+        return Err(Error::NotInIndex { instance: chosen.digest, index: **index });
+    }
+    Ok(Verified::assertion(chosen.digest))
 }
 
 /// The configuration that a verified manifest names.
@@ -50,26 +61,30 @@ pub fn config(
     bytes: &[u8],
 ) -> Result<Verified<ImageConfig>, Error> {
     const WHAT: &str = "image configuration";
-    let Descriptor { digest: expected, size, .. } = manifest.config;
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if length != size {
-        return Err(Error::SizeMismatch {
-            what: WHAT,
-            digest: expected,
-            found: length,
-            expected: size,
-        });
-    }
-    let found = Digest::of(bytes);
+    let Descriptor { digest, size: expected, .. } = manifest.config;
+    let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if found != expected {
-        return Err(Error::DigestMismatch { what: WHAT, found, expected });
+        return Err(Error::SizeMismatch { what: WHAT, digest, found, expected });
     }
-    let config = serde_json::from_slice(bytes).map_err(|error| Error::Document {
-        what: WHAT,
-        digest: expected,
-        problem: error.to_string(),
-    })?;
-    Ok(Verified::assertion(config))
+    parse(WHAT, digest, bytes, |bytes| read(bytes, &[])).map(Verified::assertion)
+}
+
+/// What a verified image runs on, if that is what its index says or the user wants (row 36).
+///
+/// To be asked whichever digest was signed: an unsigned index may have chosen the instance, and a
+/// signed one may be wrong. A variant counts only where both have one.
+pub fn platform(
+    config: &Verified<ImageConfig>,
+    expected: &Platform,
+) -> Result<Verified<Platform>, Error> {
+    let found = &config.platform;
+    let variant = |platform: &Platform| platform.variant.clone().filter(|text| !text.is_empty());
+    let variants_differ = variant(found).zip(variant(expected)).is_some_and(|(a, b)| a != b);
+    if found.os != expected.os || found.architecture != expected.architecture || variants_differ {
+        let (found, expected) = (Box::new(found.clone()), Box::new(expected.clone()));
+        return Err(Error::Platform { found, expected });
+    }
+    Ok(Verified::assertion(found.clone()))
 }
 
 /// A layer of an image: its stored bytes, and what they must decompress to.
@@ -101,4 +116,192 @@ pub fn layers(
             Verified::assertion(LayerDescriptor { index, descriptor: descriptor.clone(), diff_id })
         })
         .collect())
+}
+
+/// The media types of a manifest that describes an image.
+const MANIFESTS: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+/// The media types of a list of manifests.
+const INDEXES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+/// Deeper than any configuration in use.
+const MAX_DEPTH: usize = 64;
+
+/// The document whose digest is `expected`.
+fn parse<T>(
+    what: &'static str,
+    expected: Digest,
+    bytes: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, Error> {
+    let found = Digest::of(bytes);
+    if found != expected {
+        return Err(Error::DigestMismatch { what, found, expected });
+    }
+    read(bytes).map_err(|problem| Error::Document { what, digest: expected, problem })
+}
+
+fn read_manifest(bytes: &[u8]) -> Result<ImageManifest, String> {
+    let manifest: ImageManifest = read(bytes, &["manifests"])?;
+    check_kind(manifest.schema_version, manifest.media_type.as_ref(), &MANIFESTS)?;
+    Ok(manifest)
+}
+
+fn read_index(bytes: &[u8]) -> Result<ImageIndex, String> {
+    let index: ImageIndex = read(bytes, &["layers", "config"])?;
+    check_kind(index.schema_version, index.media_type.as_ref(), &INDEXES)?;
+    Ok(index)
+}
+
+/// A key of another kind of document, or one that is there twice, makes it two documents in one
+/// (CVE-2021-41190, row 34).
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], foreign: &[&str]) -> Result<T, String> {
+    let value = json::parse(bytes, MAX_DEPTH)?;
+    if let Some(name) = foreign.iter().find(|name| value.get(**name).is_some()) {
+        return Err(format!("found the field {name}, which is another document's"));
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+fn check_kind(
+    schema_version: u32,
+    media_type: Option<&MediaType>,
+    expected: &[&str],
+) -> Result<(), String> {
+    if schema_version != 2 {
+        return Err(format!("found schemaVersion {schema_version}, expected 2"));
+    }
+    match media_type {
+        Some(MediaType(found)) if !expected.contains(&found.as_str()) => {
+            Err(format!("found mediaType {found:?}, expected {}", expected.join(" or ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[]}"#;
+    const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":7,"platform":{"os":"linux","architecture":"arm64","variant":"v8"}}]}"#;
+
+    fn verified(bytes: &str) -> Verified<Digest> {
+        Verified::assertion(Digest::of(bytes.as_bytes()))
+    }
+
+    fn manifest(bytes: &str) -> Result<Verified<ImageManifest>, Error> {
+        image_manifest(&verified(bytes), bytes.as_bytes())
+    }
+
+    fn chosen() -> Descriptor {
+        let index: ImageIndex = serde_json::from_str(INDEX).unwrap();
+        index.manifests.into_iter().next().unwrap()
+    }
+
+    fn code(error: &Error) -> u8 {
+        #[expect(clippy::as_conversions, reason = "repr(u8)")]
+        let code = crate::error::Fault::exit_code(error) as u8;
+        code
+    }
+
+    #[test]
+    fn a_manifest_is_what_its_digest_says() {
+        assert_eq!(manifest(MANIFEST).unwrap().layers.len(), 0);
+        // Row 32.
+        let error = image_manifest(&verified(INDEX), MANIFEST.as_bytes()).unwrap_err();
+        assert_eq!(code(&error), 6);
+    }
+
+    #[test]
+    fn a_manifest_is_nothing_else() {
+        for (row, from, to) in [
+            ("34", "\"layers\":[]", "\"layers\":[],\"manifests\":[]"),
+            ("34, other order", "{\"schema", "{\"manifests\":null,\"schema"),
+            ("two lists of layers", "\"layers\":[]", "\"layers\":[],\"layers\":[]"),
+            ("no layers", ",\"layers\":[]", ""),
+            ("33", "sha256:e3", "sha256:../../e3"),
+            ("33, uppercase", "sha256:e3b0", "sha256:E3B0"),
+            ("33, short", "sha256:e3b0", "sha256:e3b"),
+            ("33, md5", "sha256:e3b0", "md5:e3b0"),
+            ("schema1", "\"schemaVersion\":2", "\"schemaVersion\":1"),
+            ("media type", "image.manifest", "image.index"),
+            ("trailing bytes", "\"layers\":[]}", "\"layers\":[]}{}"),
+        ] {
+            let bad = MANIFEST.replacen(from, to, 1);
+            assert_ne!(bad, MANIFEST, "{row}");
+            assert_eq!(code(&manifest(&bad).unwrap_err()), 7, "{row}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_selected_from_its_index() {
+        let selected = select(&verified(INDEX), INDEX.as_bytes(), &chosen()).unwrap();
+        assert_eq!(*selected, Digest::of(b""));
+        let error = select(&verified(MANIFEST), INDEX.as_bytes(), &chosen()).unwrap_err();
+        assert_eq!(code(&error), 6);
+        let other_digest = Descriptor { digest: Digest::of(b"x"), ..chosen() };
+        let other_size = Descriptor { size: 8, ..chosen() };
+        let other_platform = Descriptor { platform: None, ..chosen() };
+        for other in [other_digest, other_size, other_platform] {
+            let error = select(&verified(INDEX), INDEX.as_bytes(), &other).unwrap_err();
+            assert!(matches!(error, Error::NotInIndex { .. }), "{error}");
+            assert_eq!(code(&error), 6);
+        }
+    }
+
+    #[test]
+    fn an_index_is_nothing_else() {
+        // Row 35: an index in an index.
+        let nested = INDEX.replace("image.manifest.v1", "image.index.v1");
+        let entry = Descriptor { media_type: MediaType(INDEXES[0].to_owned()), ..chosen() };
+        let error = select(&verified(&nested), nested.as_bytes(), &entry).unwrap_err();
+        assert_eq!(code(&error), 7);
+        for field in ["layers", "config"] {
+            let bad = INDEX.replacen("\"manifests\"", &format!("\"{field}\":[],\"manifests\""), 1);
+            let error = select(&verified(&bad), bad.as_bytes(), &chosen()).unwrap_err();
+            assert_eq!(code(&error), 7, "row 34, {field}");
+        }
+        assert!(select(&verified(MANIFEST), MANIFEST.as_bytes(), &chosen()).is_err());
+    }
+
+    #[test]
+    fn row_36_the_platform_is_what_was_chosen() {
+        let config = |text: &str| {
+            let config = format!("{{{text},\"rootfs\":{{\"diff_ids\":[]}}}}");
+            Verified::assertion(serde_json::from_str::<ImageConfig>(&config).unwrap())
+        };
+        let expected = chosen().platform.unwrap();
+        for (text, is_right) in [
+            ("\"os\":\"linux\",\"architecture\":\"arm64\"", true),
+            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"v8\"", true),
+            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"\"", true),
+            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"v9\"", false),
+            ("\"os\":\"linux\",\"architecture\":\"amd64\"", false),
+            ("\"os\":\"windows\",\"architecture\":\"arm64\"", false),
+        ] {
+            let found = platform(&config(text), &expected);
+            assert_eq!(found.as_ref().err().map(code), (!is_right).then_some(5), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_what_the_manifest_names() {
+        let bytes = br#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]}}"#;
+        let mut parsed = ImageManifest::clone(&manifest(MANIFEST).unwrap());
+        parsed.config.digest = Digest::of(bytes);
+        parsed.config.size = u64::try_from(bytes.len()).unwrap();
+        let good = Verified::assertion(parsed.clone());
+        assert!(config(&good, bytes).is_ok());
+        assert_eq!(code(&config(&good, &bytes[1..]).unwrap_err()), 6);
+        let mut other = *bytes;
+        other[2] = b'O';
+        assert_eq!(code(&config(&good, &other).unwrap_err()), 6);
+        parsed.config.size += 1;
+        assert_eq!(code(&config(&Verified::assertion(parsed), bytes).unwrap_err()), 6);
+    }
 }

@@ -1,0 +1,270 @@
+//! Why something is not verified, and what that means to the caller.
+
+use super::image::exit_code;
+use crate::error::{ExitCode, Fault};
+use crate::escape::Escaped;
+use crate::oci::{Digest, Platform};
+
+/// Why something is not verified.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody signed the image (row 1).
+    #[error("found no signature of {image}, expected at least one")]
+    Unsigned {
+        /// The image's manifest.
+        image: Digest,
+    },
+    /// There are signatures, but no acceptable one (L8).
+    #[error("no signature of {image} was accepted: {}", reasons(rejections))]
+    NoSignatureAccepted {
+        /// The image's manifest.
+        image: Digest,
+        /// What is wrong with each.
+        rejections: Vec<Rejection>,
+    },
+    /// The signed index does not list the chosen manifest.
+    #[error("manifest {instance} is not in the signed index {index}, expected it there")]
+    NotInIndex {
+        /// The chosen manifest.
+        instance: Digest,
+        /// The index.
+        index: Digest,
+    },
+    /// The image runs on something else than its index says (row 36).
+    #[error("the image configuration is for {}, expected {}", platform(found), platform(expected))]
+    Platform {
+        /// What the configuration says.
+        found: Box<Platform>,
+        /// What the index says, or the user wants.
+        expected: Box<Platform>,
+    },
+    /// Some bytes do not have the digest that a verified document gives.
+    #[error("{what}: found digest {found}, expected {expected}")]
+    DigestMismatch {
+        /// Which bytes.
+        what: &'static str,
+        /// The digest of the bytes.
+        found: Digest,
+        /// The digest in the document.
+        expected: Digest,
+    },
+    /// Some bytes are not as many as a verified document says.
+    #[error("{what} {digest}: found {found} bytes, expected {expected}")]
+    SizeMismatch {
+        /// Which bytes.
+        what: &'static str,
+        /// Their digest in the document.
+        digest: Digest,
+        /// How many there are, counted up to one past `expected`.
+        found: u64,
+        /// How many the document says.
+        expected: u64,
+    },
+    /// Manifest and configuration do not agree on the number of layers.
+    #[error(
+        "the image configuration has {found} diff_ids, expected one for each of {expected} layers"
+    )]
+    LayerCount {
+        /// `diff_ids` in the configuration.
+        found: usize,
+        /// Layers in the manifest.
+        expected: usize,
+    },
+    /// A verified document cannot be read.
+    #[error("{what} {digest}: {}", short(problem))]
+    Document {
+        /// Which document.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+}
+
+/// A candidate that is not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", short(origin))]
+pub struct Rejection {
+    /// Where it was found.
+    pub origin: String,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// What is wrong with a candidate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Its source could not give it.
+    #[error("{}", short(problem))]
+    Unusable {
+        /// What was found, and what was expected.
+        problem: String,
+        /// What it means to the caller.
+        exit_code: ExitCode,
+    },
+    /// It carries no signature (L3).
+    #[error("found no annotation dev.cosignproject.cosign/signature, expected the signature there")]
+    NoSignature,
+    /// Its signature is not base64 (row 12).
+    #[error("the signature is not standard base64 with padding: {problem}")]
+    Base64 {
+        /// What was found.
+        problem: String,
+    },
+    /// No configured key made it (rows 3, 6).
+    #[error(
+        "the signature is not by {}{}",
+        if *keys == 1 { "the configured key".to_owned() } else { format!("any of the {keys} configured keys") },
+        if *certificate { " (it comes with a certificate, which keys do not vouch for)" } else { "" }
+    )]
+    OtherKey {
+        /// How many keys were tried.
+        keys: usize,
+        /// Whether there is a certificate, which is ignored (L9).
+        certificate: bool,
+    },
+    /// By a configured key, but the payload is not what L6 allows (rows 8 to 11).
+    #[error("signed, but the payload is malformed: {}", short(problem))]
+    Payload {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// By a configured key, for another image (row 4).
+    #[error("signed, but for another image: found {found}")]
+    OtherImage {
+        /// The signed digest.
+        found: Digest,
+    },
+    /// By a configured key and for this image, but under another name (row 5).
+    #[error(
+        "signed, but under another name: found {:?} ({}), expected {}",
+        short(found),
+        short(problem),
+        short(expected)
+    )]
+    OtherName {
+        /// The signed name.
+        found: String,
+        /// Why it does not do.
+        problem: String,
+        /// The repository it must be.
+        expected: String,
+    },
+    /// By a configured key, for this image and name, but without a demanded annotation.
+    #[error(
+        "signed, but annotation {:?} is {}, expected {:?}",
+        short(name),
+        found.as_ref().map_or_else(|| "missing".to_owned(), |found| short(found).to_string()),
+        short(expected)
+    )]
+    Annotation {
+        /// The annotation's name.
+        name: String,
+        /// Its value, as JSON.
+        found: Option<String>,
+        /// The value it must have.
+        expected: String,
+    },
+}
+
+impl Reason {
+    /// What it means to the caller, if no other candidate is good.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Unusable { exit_code, .. } => *exit_code,
+            Self::OtherName { .. } => ExitCode::Identity,
+            _ => ExitCode::Signature,
+        }
+    }
+}
+
+impl Fault for Error {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Unsigned { .. } => ExitCode::Signature,
+            Self::NoSignatureAccepted { rejections, .. } => exit_code(rejections),
+            Self::Platform { .. } => ExitCode::Identity,
+            Self::NotInIndex { .. }
+            | Self::DigestMismatch { .. }
+            | Self::SizeMismatch { .. }
+            | Self::LayerCount { .. } => ExitCode::Integrity,
+            Self::Document { .. } => ExitCode::Malformed,
+        }
+    }
+
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Unsigned { .. } => "verify.unsigned",
+            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+                ExitCode::Identity => "verify.signed-name",
+                ExitCode::Signature => "verify.signature",
+                _ => "verify.signature-unusable",
+            },
+            Self::NotInIndex { .. } => "verify.not-in-index",
+            Self::Platform { .. } => "verify.platform",
+            Self::DigestMismatch { .. } => "verify.digest-mismatch",
+            Self::SizeMismatch { .. } => "verify.size-mismatch",
+            Self::LayerCount { .. } => "verify.layer-count",
+            Self::Document { .. } => "verify.document",
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Unsigned { .. } => {
+                "ask the image's publisher to sign it; only if you know where it comes from, \
+                 --insecure-skip-signature converts it all the same"
+            }
+            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+                ExitCode::Identity => {
+                    "if the image was copied or its repository moved, name the signed one: \
+                     --signed-identity REPOSITORY"
+                }
+                ExitCode::Signature => {
+                    "check that --key is the key of this image's publisher; if it is, do not use \
+                     the image"
+                }
+                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N or \
+                     --limit signature-size=N",
+                ExitCode::Auth => "log in to the registry, or give --authfile FILE",
+                ExitCode::Io => "see that the image's files are readable",
+                _ => "try again, or another registry",
+            },
+            Self::Platform { .. } => {
+                "the image's index and configuration disagree: ask its publisher to build it anew"
+            }
+            Self::NotInIndex { .. } | Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
+                "the registry, or something between here and there, changed the bytes: \
+                 do not use them; try again, or another registry"
+            }
+            Self::LayerCount { .. } | Self::Document { .. } => {
+                "ask the image's publisher to build it anew"
+            }
+        }
+        .to_owned()
+    }
+}
+
+/// The reasons on one line; the error itself keeps all.
+fn reasons(rejections: &[Rejection]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = rejections.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>();
+    if let Some(more) = rejections.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
+}
+
+/// Text from outside on one line, and not more of it than somebody would read.
+fn short(text: &str) -> Escaped<'_> {
+    const SHOWN: usize = 300;
+    let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
+    Escaped(text.get(..end).unwrap_or_default().as_bytes())
+}
+
+fn platform(platform: &Platform) -> String {
+    let Platform { os, architecture, variant } = platform;
+    let slash = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+    Escaped(format!("{os}/{architecture}{slash}").as_bytes()).to_string()
+}

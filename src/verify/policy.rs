@@ -1,0 +1,137 @@
+//! The policy: whose signatures are accepted, and for which names.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::NamedKey;
+use super::identity::{SignedName, is_host_like};
+use crate::oci::Repository;
+
+/// Whose signatures are accepted, and for which names.
+///
+/// It has at least one key, by its shape: no configuration can say "nothing is demanded" (P6).
+///
+/// ```
+/// use oci2sysext::verify::{NamedKey, Policy, SignedIdentity};
+/// fn one_key(key: NamedKey) -> Policy {
+///     Policy::new(key, Vec::new(), SignedIdentity::Asked)
+/// }
+/// ```
+///
+/// No list of keys makes one, because the list could be empty:
+///
+/// ```compile_fail,E0061
+/// use oci2sysext::verify::{NamedKey, Policy, SignedIdentity};
+/// fn no_key() -> Policy {
+///     Policy::new(Vec::<NamedKey>::new(), SignedIdentity::Asked)
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// oci2sysext::verify::Policy::default();
+/// ```
+///
+/// ```compile_fail,E0277
+/// serde_json::from_str::<oci2sysext::verify::Policy>("{}");
+/// ```
+#[derive(Debug)]
+pub struct Policy {
+    first: NamedKey,
+    others: Vec<NamedKey>,
+    identity: SignedIdentity,
+    annotations: BTreeMap<String, String>,
+}
+
+/// Which name a signature must carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SignedIdentity {
+    /// The repository that was asked for; where the transport has no names, none.
+    #[default]
+    Asked,
+    /// Any name (`--signed-identity any`).
+    Any,
+    /// This repository's, wherever the image comes from (`--signed-identity REPOSITORY`).
+    Repository(Repository),
+}
+
+impl Policy {
+    /// Accepts signatures by any of these keys.
+    pub fn new(first: NamedKey, others: Vec<NamedKey>, identity: SignedIdentity) -> Self {
+        Self { first, others, identity, annotations: BTreeMap::new() }
+    }
+
+    /// Demands that the signed payload carries these annotations, too (L6).
+    #[must_use]
+    pub fn with_annotations(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.annotations = annotations;
+        self
+    }
+
+    /// The keys, at least one.
+    pub fn keys(&self) -> impl Iterator<Item = &NamedKey> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Which name a signature must carry.
+    pub fn identity(&self) -> &SignedIdentity {
+        &self.identity
+    }
+
+    /// Which annotations a signature must carry.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+}
+
+impl FromStr for SignedIdentity {
+    type Err = String;
+
+    /// `any`, or a repository with its registry.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected \"any\" or a repository such as quay.io/travier/sysexts";
+        if text == "any" {
+            return Ok(Self::Any);
+        }
+        let name = SignedName::parse(text).map_err(|problem| format!("{problem}; {EXPECTED}"))?;
+        if name.tag.is_some() || name.digest.is_some() {
+            return Err(format!("found a tag or digest, {EXPECTED}"));
+        }
+        // What was typed must name its registry (row 100), though a signed name need not.
+        if !text.split_once('/').is_some_and(|(host, _)| is_host_like(host)) {
+            return Err(format!("found no registry, {EXPECTED}"));
+        }
+        Ok(Self::Repository(name.repository))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_identity_is_any_or_a_repository() {
+        assert_eq!("any".parse(), Ok(SignedIdentity::Any));
+        let repository =
+            |host: &str, path: &str| Repository { host: host.to_owned(), path: path.to_owned() };
+        for (text, host, path) in [
+            ("quay.io/travier/sysexts", "quay.io", "travier/sysexts"),
+            ("127.0.0.1:5000/a", "127.0.0.1:5000", "a"),
+            ("docker.io/alpine", "docker.io", "library/alpine"),
+            ("index.docker.io/alpine", "docker.io", "library/alpine"),
+        ] {
+            assert_eq!(text.parse(), Ok(SignedIdentity::Repository(repository(host, path))));
+        }
+        for bad in [
+            "",
+            "Any",
+            "alpine",
+            "travier/sysexts",
+            "quay.io/a:t",
+            "quay.io/A",
+            "quay.io",
+            "docker.io",
+        ] {
+            assert!(bad.parse::<SignedIdentity>().is_err(), "{bad}");
+        }
+    }
+}

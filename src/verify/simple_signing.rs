@@ -1,0 +1,183 @@
+//! A simple-signing payload: cosign's first format, one JSON text and a signature of its bytes
+//! (containers-signature(5), L3 to L6).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::identity::SignedName;
+use super::image::{Claim, Comparison, Signed};
+use super::{NamedKey, Policy, Reason, SignedIdentity, json};
+use crate::oci::Digest;
+
+/// Where cosign puts the signature; the other annotations are not needed for a key.
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// Where cosign puts a certificate: its code says the one, the prose of its specification the other.
+const CERTIFICATE: [&str; 2] =
+    ["dev.sigstore.cosign/certificate", "dev.cosignproject.cosign/certificate"];
+const TYPE: &str = "cosign container image signature";
+/// As deep as a payload may nest (L6); cosign's own is three deep.
+const MAX_DEPTH: usize = 8;
+
+/// What an acceptable signature says, and who says it.
+#[derive(Debug)]
+pub(super) struct Statement<'p> {
+    pub key: &'p NamedKey,
+    pub digest: Digest,
+    pub signed: Signed,
+    pub reference: String,
+    pub identity: Comparison,
+    pub annotations: BTreeMap<String, Value>,
+}
+
+/// Checks every condition on this one candidate.
+pub(super) fn check<'p>(
+    payload: &[u8],
+    annotations: &BTreeMap<String, String>,
+    claim: &Claim,
+    policy: &'p Policy,
+) -> Result<Statement<'p>, Reason> {
+    let signature = annotations.get(SIGNATURE).ok_or(Reason::NoSignature)?;
+    let signature = decode(signature)?;
+    // A certificate beside the signature is never looked into: it counts for keyless trust only,
+    // and its key is not one of ours unless it is configured, and then it is not needed (L9).
+    let key =
+        policy.keys().find(|key| key.key.is_signed(payload, &signature)).ok_or_else(|| {
+            Reason::OtherKey {
+                keys: policy.keys().count(),
+                certificate: CERTIFICATE.iter().any(|name| annotations.contains_key(*name)),
+            }
+        })?;
+    // Only now is the payload looked into (L6).
+    let Payload { digest, reference, optional } =
+        Payload::parse(payload).map_err(|problem| Reason::Payload { problem })?;
+    let signed = claim.signed(digest).ok_or(Reason::OtherImage { found: digest })?;
+    let identity = compare(&reference, digest, claim, policy)?;
+    for (name, expected) in policy.annotations() {
+        let found = optional.get(name);
+        if found.and_then(Value::as_str) != Some(expected) {
+            return Err(Reason::Annotation {
+                name: name.clone(),
+                found: found.map(ToString::to_string),
+                expected: expected.clone(),
+            });
+        }
+    }
+    Ok(Statement { key, digest, signed, reference, identity, annotations: optional })
+}
+
+/// Standard base64 with padding. Go's decoder skips line ends, so such signatures exist (L4).
+fn decode(text: &str) -> Result<Vec<u8>, Reason> {
+    let bytes: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    STANDARD.decode(bytes).map_err(|error| Reason::Base64 { problem: error.to_string() })
+}
+
+/// What a payload says.
+#[derive(Debug, PartialEq)]
+struct Payload {
+    digest: Digest,
+    reference: String,
+    optional: BTreeMap<String, Value>,
+}
+
+impl Payload {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let root = json::parse(bytes, MAX_DEPTH)?;
+        let [critical, optional] = json::exact_fields("payload", &root, ["critical", "optional"])?;
+        let [kind, image, identity] =
+            json::exact_fields("critical", critical, ["type", "image", "identity"])?;
+        let kind = json::string("critical.type", kind)?;
+        if kind != TYPE {
+            return Err(format!("critical.type: found {kind:?}, expected {TYPE:?}"));
+        }
+        let [digest] = json::exact_fields("critical.image", image, ["docker-manifest-digest"])?;
+        let digest = json::string("docker-manifest-digest", digest)?
+            .parse()
+            .map_err(|error| format!("docker-manifest-digest: {error}"))?;
+        let [reference] = json::exact_fields("critical.identity", identity, ["docker-reference"])?;
+        let reference = json::string("docker-reference", reference)?.to_owned();
+        let optional = match optional {
+            Value::Null => BTreeMap::new(),
+            other => json::object("optional", other)?.clone().into_iter().collect(),
+        };
+        Ok(Self { digest, reference, optional })
+    }
+}
+
+/// Compares the signed name with the one that the policy demands.
+fn compare(
+    reference: &str,
+    digest: Digest,
+    claim: &Claim,
+    policy: &Policy,
+) -> Result<Comparison, Reason> {
+    let expected = match (policy.identity(), &claim.repository) {
+        (SignedIdentity::Any, _) => return Ok(Comparison::NotWanted),
+        (SignedIdentity::Asked, None) => return Ok(Comparison::Nameless),
+        (SignedIdentity::Asked, Some(asked)) => asked,
+        (SignedIdentity::Repository(repository), _) => repository,
+    };
+    let other = |problem: String| Reason::OtherName {
+        found: reference.to_owned(),
+        problem,
+        expected: expected.to_string(),
+    };
+    let name = SignedName::parse(reference).map_err(other)?;
+    if !name.is_in(expected) {
+        return Err(other("another repository".to_owned()));
+    }
+    if name.digest.is_some_and(|named| named != digest) {
+        return Err(other("with the digest of another image".to_owned()));
+    }
+    Ok(Comparison::Equal)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn good() -> String {
+        let digest = Digest::of(b"");
+        format!(
+            "{{\"critical\":{{\"identity\":{{\"docker-reference\":\"q.io/a\"}},\"image\":\
+             {{\"docker-manifest-digest\":\"{digest}\"}},\"type\":\"{TYPE}\"}},\"optional\":null}}"
+        )
+    }
+
+    #[test]
+    fn line_ends_are_all_that_base64_may_hold_besides() {
+        assert_eq!(decode("TU\r\nVF\nAA==\r\n").unwrap(), b"MEE\0");
+        for bad in ["TUV F", "TUVF\t", "TUVFAA", "TUVFAA=", "TUVFAB==", "TU-_", "TUVF=", "é"] {
+            assert!(decode(bad).is_err(), "{bad}");
+        }
+        // Nothing is no signature, but that is for the key to say.
+        assert_eq!(decode("").unwrap(), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Payload::parse(&bytes);
+        }
+
+        /// A changed bit is refused, or changes what the payload says: nothing is ignored.
+        #[test]
+        fn every_bit_of_a_payload_counts(bit in 0..good().len() * 8) {
+            let original = Payload::parse(good().as_bytes()).unwrap();
+            let mut changed = good().into_bytes();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(parsed) = Payload::parse(&changed) {
+                prop_assert_ne!(parsed, original);
+            }
+        }
+
+        #[test]
+        fn no_signature_panics(text in "\\PC{0,60}") {
+            let _ = decode(&text);
+        }
+    }
+}

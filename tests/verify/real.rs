@@ -1,0 +1,265 @@
+//! Real signatures that others made, with the verdicts of OpenSSL and of containers/image.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oci2sysext::oci::Digest;
+use oci2sysext::verify::{
+    Candidate, Claim, Error, Policy, Reason, SignedIdentity, Unverified, image,
+};
+use serde::Deserialize;
+
+use super::{SIGNATURE, code, key, reason, repository};
+
+/// A folder of the shared data, if it is here.
+fn shared(test: &str, path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("O2S_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let path = root.join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var_os("O2S_REQUIRE_SHARED").is_some_and(|value| value == "1");
+    assert!(!required, "{} is missing", path.display());
+    println!("not run: {test} (no shared data)");
+    None
+}
+
+#[derive(Deserialize)]
+struct Info {
+    manifest_digest: Option<Digest>,
+    payload_digest: Digest,
+    payload_claims: Digest,
+    openssl: String,
+}
+
+#[derive(Deserialize)]
+struct SignatureLayer {
+    annotations: BTreeMap<String, String>,
+}
+
+#[test]
+fn triples_get_the_verdict_of_openssl() {
+    let Some(folder) = shared("triples_get_the_verdict_of_openssl", "data/cosign/triples") else {
+        return;
+    };
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let read = |file: &str| fs::read(path.join(file)).unwrap();
+        let info: Info = serde_json::from_slice(&read("info.json")).unwrap();
+        let payload = read("payload");
+        assert_eq!(Digest::of(&payload), info.payload_digest, "{name}");
+        let SignatureLayer { annotations } =
+            serde_json::from_slice(&read("sig-layer-descriptor.json")).unwrap();
+        let signature = STANDARD.decode(annotations[SIGNATURE].replace(['\r', '\n'], "")).unwrap();
+        assert_eq!(signature, read("signature.der"), "{name}");
+
+        // Where there is no key, the signature is by a certificate, and no key accepts it.
+        let own_key = path.join("key.pub");
+        let (key_file, by_key) = if own_key.exists() {
+            (own_key, info.openssl == "Verified OK")
+        } else {
+            (folder.join("ci-cosign-valid-1/key.pub"), false)
+        };
+        let instance = info.manifest_digest.unwrap_or(info.payload_claims);
+        let claim = Claim { index: None, instance, repository: None };
+        let candidate = Candidate::Payload { origin: name.clone(), payload, annotations };
+        let policy = Policy::new(key(&key_file), Vec::new(), SignedIdentity::Asked);
+        let verdict = image(&claim, std::slice::from_ref(&candidate), &policy);
+        if by_key && instance == info.payload_claims {
+            let accepted = verdict.expect(&name);
+            // The name counts, too: its own, and not another's.
+            for (asked, expected) in
+                [(&*accepted.signed_reference, None), ("example.com/other", Some(5))]
+            {
+                let claim = Claim { repository: Some(repository(asked)), ..claim.clone() };
+                let verdict = image(&claim, std::slice::from_ref(&candidate), &policy);
+                assert_eq!(verdict.err().as_ref().map(code), expected, "{name}: {asked}");
+            }
+        } else {
+            let error = verdict.expect_err(&name);
+            assert_eq!(code(&error), 4, "{name}");
+            let other_image = matches!(reason(&error), Reason::OtherImage { .. });
+            assert_eq!(other_image, by_key, "{name}: {error}");
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "{count}");
+}
+
+/// A `signature-N` file of the dir transport.
+#[derive(Deserialize)]
+struct SignatureFile {
+    payload: String,
+    annotations: BTreeMap<String, String>,
+}
+
+fn signature_files(directory: &Path) -> Vec<Candidate> {
+    const MAGIC: &[u8] = b"\0sigstore-json\n";
+    (1..=100)
+        .map(|number| directory.join(format!("signature-{number}")))
+        .take_while(|path| path.exists())
+        .map(|path| {
+            let mut bytes = fs::read(&path).unwrap();
+            if !bytes.starts_with(MAGIC) {
+                // A symlink of the original, whose target is now a text.
+                bytes = fs::read(directory.join(str::from_utf8(&bytes).unwrap().trim())).unwrap();
+            }
+            let json = bytes.strip_prefix(MAGIC).unwrap();
+            let SignatureFile { payload, annotations } = serde_json::from_slice(json).unwrap();
+            let payload = STANDARD.decode(payload).unwrap();
+            Candidate::Payload { origin: path.display().to_string(), payload, annotations }
+        })
+        .collect()
+}
+
+/// The rows of the table that have a key, no Rekor key, and matchRepository.
+#[test]
+fn cases_of_containers_image_get_its_verdict() {
+    const NAME: &str = "cases_of_containers_image_get_its_verdict";
+    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let table = fs::read_to_string(folder.join("CASES.tsv")).unwrap();
+    let mut count = 0;
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let &[fixture, asked, keys, "-", "matchRepository", expected, ..] = &columns[..] else {
+            continue;
+        };
+        let (fixture, change) = fixture.split_once(" (").unwrap_or((fixture, ""));
+        let mut candidates = signature_files(&folder.join(fixture));
+        for candidate in &mut candidates {
+            let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
+            if change.starts_with("signature annotation removed") {
+                annotations.remove(SIGNATURE).unwrap();
+            } else if change.starts_with("signature = ") {
+                annotations.insert(SIGNATURE.to_owned(), STANDARD.encode("invalid signature"));
+            } else {
+                assert_eq!(change, "", "an unknown change");
+            }
+        }
+        // The rows without a name change this fixture; Docker Hub needs no host there.
+        let (asked, _tag) = asked.split_once(":latest").unwrap_or((asked, ""));
+        let (asked, _tag) = asked.split_once(":notlatest").unwrap_or((asked, ""));
+        let asked = match asked {
+            "-" => "192.168.64.2:5000/cosign-signed-single-sample",
+            "testing/manifest" => "docker.io/testing/manifest",
+            other => other,
+        };
+        let manifest = fs::read(folder.join(fixture).join("manifest.json")).unwrap();
+        let claim = Claim {
+            index: None,
+            instance: Digest::of(&manifest),
+            repository: Some(repository(asked)),
+        };
+        let keys = keys.split_once(' ').map_or(keys, |(keys, _)| keys);
+        let mut keys: Vec<_> = keys.split(',').map(|name| key(&folder.join(name))).collect();
+        for _ in 0..2 {
+            keys.reverse();
+            let (first, others) = keys.split_first().unwrap();
+            let policy = Policy::new(first.clone(), others.to_vec(), SignedIdentity::Asked);
+            let verdict = image(&claim, &candidates, &policy);
+            assert_eq!(verdict.is_ok(), expected == "ACCEPT", "{line}: {verdict:?}");
+            match verdict {
+                Err(Error::Unsigned { .. }) => assert_eq!(fixture, "dir-img-unsigned"),
+                Err(error) => assert_eq!(code(&error) == 5, line.contains("identity"), "{line}"),
+                Ok(accepted) => assert_eq!(accepted.key.name, "cosign.pub"),
+            }
+        }
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+/// The key that is compiled in is the real one.
+#[test]
+fn the_compiled_in_key_is_the_real_one() {
+    const NAME: &str = "quay.io-travier-fedora-sysexts.pub";
+    let Some(folder) = shared("the_compiled_in_key_is_the_real_one", "data/keys") else { return };
+    let ours = key(&Path::new(env!("CARGO_MANIFEST_DIR")).join(NAME)).key;
+    assert_eq!(ours.fingerprint(), key(&folder.join(NAME)).key.fingerprint());
+}
+
+/// Strictness must not refuse what registries really hold.
+#[test]
+fn real_manifests_are_read() {
+    let Some(data) = shared("real_manifests_are_read", "data") else { return };
+    let mut count = 0;
+    let fixtures = fs::read_dir(data.join("cosign/containers-image")).unwrap();
+    let layout = fs::read_dir(data.join("images/mc-layout/blobs/sha256")).unwrap();
+    for entry in fixtures.chain(layout) {
+        let path = entry.unwrap().path();
+        let path = if path.is_dir() { path.join("manifest.json") } else { path };
+        if fs::metadata(&path).unwrap().len() > 64 << 10 {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        if bytes.starts_with(b"{") && bytes.windows(9).any(|window| window == b"\"layers\":") {
+            let digest = Unverified::skip_signature(Digest::of(&bytes));
+            let manifest = digest.image_manifest(&bytes);
+            assert!(manifest.is_ok(), "{}: {manifest:?}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "{count}");
+}
+
+/// Where docker-registry keeps the bytes of a digest.
+fn stored(storage: &Path, digest: &Digest) -> Vec<u8> {
+    let hex = digest.hex();
+    let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    fs::read(storage.join(path)).unwrap()
+}
+
+/// The candidates behind the `.sig` tag of an image, from a registry's storage.
+fn stored_candidates(storage: &Path, repository: &str, tag: &str) -> (Digest, Vec<Candidate>) {
+    let link = |tag: &str| -> Option<Digest> {
+        let tags = format!("docker/registry/v2/repositories/{repository}/_manifests/tags");
+        let link = fs::read_to_string(storage.join(tags).join(tag).join("current/link")).ok()?;
+        Some(link.parse().unwrap())
+    };
+    let digest = link(tag).unwrap();
+    let Some(signatures) = link(&format!("sha256-{}.sig", digest.hex())) else {
+        return (digest, Vec::new());
+    };
+    let manifest = Unverified::skip_signature(signatures)
+        .image_manifest(&stored(storage, &signatures))
+        .unwrap();
+    let candidates = manifest.layers.iter().map(|layer| Candidate::Payload {
+        origin: layer.digest.to_string(),
+        payload: stored(storage, &layer.digest),
+        annotations: layer.annotations.clone(),
+    });
+    (digest, candidates.collect())
+}
+
+/// The signature of the sample image counts under its name, and by its key.
+#[test]
+fn a_registry_holds_a_signed_and_an_unsigned_image() {
+    const NAME: &str = "a_registry_holds_a_signed_and_an_unsigned_image";
+    let Some(folder) = shared(NAME, "data/images") else { return };
+    let storage = folder.join("registry-storage");
+    let path = "travier/fedora-kinoite/sysexts";
+    let verdict = |host: &str, tag: &str, key_file: &Path, identity: &SignedIdentity| {
+        let (instance, candidates) = stored_candidates(&storage, path, tag);
+        let repository = Some(repository(&format!("{host}/{path}")));
+        let claim = Claim { index: None, instance, repository };
+        let policy = Policy::new(key(key_file), Vec::new(), identity.clone());
+        image(&claim, &candidates, &policy).map_err(|error| code(&error))
+    };
+    let (ours, other) =
+        (folder.join("e2e-signing-key.pub"), folder.join("../keys/quay.io-travier-containers.pub"));
+    let signed = SignedIdentity::Repository(repository(&format!("127.0.0.1:15099/{path}")));
+    let (asked, any) = (SignedIdentity::Asked, SignedIdentity::Any);
+    let here = "127.0.0.1:15099";
+    assert!(verdict(here, "41.mc", &ours, &asked).is_ok());
+    assert_eq!(verdict(here, "41.mc", &other, &asked).err(), Some(4));
+    assert_eq!(verdict(here, "unsigned", &ours, &any).err(), Some(4));
+    assert_eq!(verdict("127.0.0.1:15098", "41.mc", &ours, &asked).err(), Some(5));
+    assert!(verdict("127.0.0.1:15098", "41.mc", &ours, &signed).is_ok());
+    assert!(verdict("127.0.0.1:15098", "41.mc", &ours, &any).is_ok());
+}
