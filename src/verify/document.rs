@@ -36,10 +36,10 @@ fn parse_manifest(expected: Digest, bytes: &[u8]) -> Result<Verified<ImageManife
     if found != expected {
         return Err(Error::DigestMismatch { what: WHAT, found, expected });
     }
-    let manifest = serde_json::from_slice(bytes).map_err(|error| Error::Document {
+    let manifest = ImageManifest::read(bytes, None).map_err(|problem| Error::Document {
         what: WHAT,
         digest: expected,
-        problem: error.to_string(),
+        problem,
     })?;
     Ok(Verified::assertion(manifest))
 }
@@ -64,10 +64,10 @@ pub fn config(
     if found != expected {
         return Err(Error::DigestMismatch { what: WHAT, found, expected });
     }
-    let config = serde_json::from_slice(bytes).map_err(|error| Error::Document {
+    let config = ImageConfig::read(bytes).map_err(|problem| Error::Document {
         what: WHAT,
         digest: expected,
-        problem: error.to_string(),
+        problem,
     })?;
     Ok(Verified::assertion(config))
 }
