@@ -4,21 +4,34 @@
 
 pub mod json;
 
+mod archive;
+mod attached;
 mod descriptor;
 mod digest;
+mod dir;
+mod folder;
+mod layout;
 mod manifest;
 mod platform;
 mod raw;
 mod reference;
+mod resolve;
+mod source;
+mod spool;
 
+pub use attached::candidates;
 pub use descriptor::{Descriptor, LayerCompression, MediaType};
 pub use digest::{Digest, InvalidDigest};
+pub use layout::check_version;
 pub use manifest::{
     ContainerConfig, Document, ImageConfig, ImageIndex, ImageManifest, Moment, RootFs,
 };
 pub use platform::Platform;
 pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};
+pub use resolve::{Resolved, select};
+pub use source::{Source, SourceOptions};
+pub use spool::Spool;
 
 use std::io;
 use std::path::PathBuf;

@@ -128,13 +128,18 @@ impl FromStr for Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (os, architecture) = (self.os.as_bytes(), self.architecture.as_bytes());
-        write!(f, "{}/{}", Escaped(os), Escaped(architecture))?;
-        match &self.variant {
-            Some(variant) => write!(f, "/{}", Escaped(variant.as_bytes())),
-            None => Ok(()),
+        write!(f, "{}/{}", word(&self.os), word(&self.architecture))?;
+        match self.variant.as_deref() {
+            Some("") | None => Ok(()),
+            Some(variant) => write!(f, "/{}", word(variant)),
         }
     }
+}
+
+/// A word of a platform in a document, which may be anything: fit to print, and short.
+fn word(text: &str) -> Escaped<'_> {
+    let end = text.char_indices().nth(40).map_or(text.len(), |(end, _)| end);
+    Escaped(text.get(..end).unwrap_or_default().as_bytes())
 }
 
 #[cfg(test)]
