@@ -1,7 +1,7 @@
 //! From a verified digest to verified documents: manifest, configuration, layer descriptors.
 
-use super::{Error, Verified, json};
-use crate::oci::{Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform};
+use super::{Error, Verified};
+use crate::oci::{Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, Platform};
 
 /// The digest of an image whose signature the user asked not to check.
 ///
@@ -31,7 +31,8 @@ pub fn image_manifest(
 }
 
 fn parse_manifest(digest: Digest, bytes: &[u8]) -> Result<Verified<ImageManifest>, Error> {
-    parse("manifest", digest, bytes, read_manifest).map(Verified::assertion)
+    let read = |bytes: &[u8]| ImageManifest::read(bytes, None);
+    parse("manifest", digest, bytes, read).map(Verified::assertion)
 }
 
 /// The instance that was chosen from a verified index, if it is in there (P4).
@@ -44,8 +45,8 @@ pub fn select(
     chosen: &Descriptor,
 ) -> Result<Verified<Digest>, Error> {
     const WHAT: &str = "index";
-    let parsed: ImageIndex = parse(WHAT, **index, bytes, read_index)?;
-    if INDEXES.contains(&chosen.media_type.0.as_str()) {
+    let parsed: ImageIndex = parse(WHAT, **index, bytes, |bytes| ImageIndex::read(bytes, None))?;
+    if chosen.media_type.is_index() {
         let problem = format!("entry {} is an index, expected a manifest", chosen.digest);
         return Err(Error::Document { what: WHAT, digest: **index, problem });
     }
@@ -66,7 +67,7 @@ pub fn config(
     if found != expected {
         return Err(Error::SizeMismatch { what: WHAT, digest, found, expected });
     }
-    parse(WHAT, digest, bytes, |bytes| read(bytes, &[])).map(Verified::assertion)
+    parse(WHAT, digest, bytes, ImageConfig::read).map(Verified::assertion)
 }
 
 /// What a verified image runs on, if that is what its index says or the user wants (row 36).
@@ -118,19 +119,6 @@ pub fn layers(
         .collect())
 }
 
-/// The media types of a manifest that describes an image.
-const MANIFESTS: [&str; 2] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
-/// The media types of a list of manifests.
-const INDEXES: [&str; 2] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-/// Deeper than any configuration in use.
-const MAX_DEPTH: usize = 64;
-
 /// The document whose digest is `expected`.
 fn parse<T>(
     what: &'static str,
@@ -143,44 +131,6 @@ fn parse<T>(
         return Err(Error::DigestMismatch { what, found, expected });
     }
     read(bytes).map_err(|problem| Error::Document { what, digest: expected, problem })
-}
-
-fn read_manifest(bytes: &[u8]) -> Result<ImageManifest, String> {
-    let manifest: ImageManifest = read(bytes, &["manifests"])?;
-    check_kind(manifest.schema_version, manifest.media_type.as_ref(), &MANIFESTS)?;
-    Ok(manifest)
-}
-
-fn read_index(bytes: &[u8]) -> Result<ImageIndex, String> {
-    let index: ImageIndex = read(bytes, &["layers", "config"])?;
-    check_kind(index.schema_version, index.media_type.as_ref(), &INDEXES)?;
-    Ok(index)
-}
-
-/// A key of another kind of document, or one that is there twice, makes it two documents in one
-/// (CVE-2021-41190, row 34).
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], foreign: &[&str]) -> Result<T, String> {
-    let value = json::parse(bytes, MAX_DEPTH)?;
-    if let Some(name) = foreign.iter().find(|name| value.get(**name).is_some()) {
-        return Err(format!("found the field {name}, which is another document's"));
-    }
-    serde_json::from_value(value).map_err(|error| error.to_string())
-}
-
-fn check_kind(
-    schema_version: u32,
-    media_type: Option<&MediaType>,
-    expected: &[&str],
-) -> Result<(), String> {
-    if schema_version != 2 {
-        return Err(format!("found schemaVersion {schema_version}, expected 2"));
-    }
-    match media_type {
-        Some(MediaType(found)) if !expected.contains(&found.as_str()) => {
-            Err(format!("found mediaType {found:?}, expected {}", expected.join(" or ")))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
