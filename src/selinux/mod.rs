@@ -1,8 +1,19 @@
 //! The label of a path, as libselinux would give it, from the text of a policy's file contexts.
 //!
-//! No SELinux is needed on this host, and none is asked (R33).
+//! No SELinux is needed on this host, and none is asked (R33). Where releases of libselinux
+//! differ, the newest (3.11) decides (R31).
+
+mod engine;
+#[cfg(feature = "libselinux")]
+pub mod libselinux;
+mod parse;
+mod pattern;
+mod slow;
+mod substitutions;
 
 use crate::error::{ExitCode, Fault};
+
+pub use engine::FileContexts;
 
 /// The texts of a policy that say how files are labelled (R30).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +32,17 @@ pub struct PolicyFiles {
     pub subs_dist: Option<Vec<u8>>,
 }
 
+/// What a policy says of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// This security context, without a final NUL.
+    Label(&'a [u8]),
+    /// `<<none>>`: the path is deliberately left without a label.
+    None,
+    /// No specification matches.
+    NoMatch,
+}
+
 /// What is wrong with a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,18 +56,43 @@ pub enum Error {
         /// What was found, and what was expected.
         problem: String,
     },
+    /// A policy has more of something than is accepted.
+    #[error("{file}: found {found} {unit}, expected at most {limit}")]
+    TooBig {
+        /// The file's name.
+        file: &'static str,
+        /// How many there are, as far as they were counted.
+        found: usize,
+        /// Of what.
+        unit: &'static str,
+        /// How many are accepted.
+        limit: usize,
+    },
+    /// Matching paths against the patterns costs more than is accepted.
+    #[error(
+        "the patterns of file_contexts take too long to match: found more than {limit} {unit}, expected fewer"
+    )]
+    TooSlow {
+        /// What was counted.
+        unit: &'static str,
+        /// How many are accepted.
+        limit: u64,
+    },
 }
 
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Line { .. } => ExitCode::Malformed,
+            Self::TooBig { .. } | Self::TooSlow { .. } => ExitCode::Limit,
         }
     }
 
     fn id(&self) -> &'static str {
         match self {
             Self::Line { .. } => "selinux.line",
+            Self::TooBig { .. } => "selinux.too-big",
+            Self::TooSlow { .. } => "selinux.too-slow",
         }
     }
 
@@ -54,6 +101,10 @@ impl Fault for Error {
             Self::Line { .. } => "ask the base image's publisher to repair its policy, \
                  or label with another: --selinux host|DIR|none"
                 .to_owned(),
+            Self::TooBig { .. } | Self::TooSlow { .. } => {
+                "no real policy is like this: label with another: --selinux host|DIR|none"
+                    .to_owned()
+            }
         }
     }
 }
