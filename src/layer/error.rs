@@ -133,8 +133,8 @@ pub enum Flaw {
     Checksum { found: u64, expected: u64 },
     #[error("found magic \"{}\", expected ustar, GNU or none", Escaped(.found))]
     Magic { found: [u8; 8] },
-    #[error("found {} bytes where a {} header has none", .found, .format)]
-    HeaderPadding { found: &'static str, format: &'static str },
+    #[error("found a name with a prefix over 130 bytes in a star header, where some read times")]
+    StarPrefix,
     #[error("found \"{}\" as {field}, expected {expected}", Escaped(found))]
     Number { field: &'static str, found: Box<[u8]>, expected: &'static str },
     #[error("found type flag \"{}\", expected one of 0 1 2 3 4 5 6 x g L K", Escaped(&[*.found]))]

@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn malformed_duplicate_and_empty_records_are_refused() {
         for bad in
-            ["5 a=\n1", "x", "07 a=b\n", "6 a=b\n", "8 a=b\n", "6 =ab\n", "99999 a=b\n", "+6 a=\n"]
+            ["5 a=\n1", "x", "07 a=b\n", "5 a=b\n", "8 a=b\n", "6 =ab\n", "99999 a=b\n", "+6 a=\n"]
         {
             assert!(matches!(Pax::parse(bad.as_bytes()), Err(Flaw::PaxRecord { .. })), "{bad:?}");
         }

@@ -1,0 +1,340 @@
+//! Building the tree of an extension layer: where each entry goes beside the others.
+//!
+//! No path leads through a symlink and no name is given twice, so the order of extraction
+//! could not matter (rows 47 to 51, CVE-2021-29136, CVE-2026-33056).
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use super::archive::{Archive, Kind, Member};
+use super::hold::Holder;
+use super::name::{Mark, Refusal, mark};
+use super::{
+    ContentSink, Fate, Flaw, LayerOptions, LayerTree, Problem, SinkError, Stored, Whiteout,
+};
+use crate::tree::{Content, Ino, Inode, Stat, Tree, components, join, split};
+
+/// A tree in the making.
+pub(super) struct Builder<'o, 's, S: ContentSink> {
+    options: &'o LayerOptions<'o>,
+    sink: &'s mut S,
+    tree: Tree<Stored<S::Content>>,
+    whiteouts: Vec<Whiteout>,
+    /// Directories that no entry has described yet.
+    implied: BTreeMap<Ino, Vec<u8>>,
+    holder: Holder,
+    /// Where in the archive the contents are that went nowhere.
+    dropped: BTreeMap<Ino, u64>,
+    /// Those of them that another name of the same file asks for (R27), by their place.
+    wanted: BTreeMap<u64, Wanted>,
+    /// The parent of the last entry: archives mostly stay in one directory for a while.
+    last_parent: (Vec<u8>, Ino),
+}
+
+/// Contents to be fetched by a second pass over the archive.
+struct Wanted {
+    ino: Ino,
+    /// The best fate of any name.
+    fate: Fate,
+    /// The name that has it.
+    path: Vec<u8>,
+}
+
+impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
+    pub(super) fn new(options: &'o LayerOptions<'o>, sink: &'s mut S) -> Self {
+        let root = Tree::<Stored<S::Content>>::ROOT;
+        Self {
+            options,
+            sink,
+            tree: Tree::new(Stat::directory()),
+            whiteouts: Vec::new(),
+            implied: BTreeMap::from([(root, Vec::new())]),
+            holder: Holder::new(),
+            dropped: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            last_parent: (Vec::new(), root),
+        }
+    }
+
+    /// Takes every entry of the archive.
+    pub(super) fn read<R: BufRead>(&mut self, archive: &mut Archive<'_, R>) -> Result<(), Problem> {
+        while let Some(member) = archive.next()? {
+            self.entry(member, archive)?;
+        }
+        Ok(())
+    }
+
+    /// Whether contents are missing that [`Self::fetch`] must get.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Reads the archive again, up to the last of the contents that are missing.
+    pub(super) fn fetch<R: BufRead>(
+        &mut self,
+        archive: &mut Archive<'_, R>,
+    ) -> Result<(), Problem> {
+        while !self.wanted.is_empty() {
+            let Some(member) = archive.next()? else { break };
+            if let Some(Wanted { ino, fate, path }) = self.wanted.remove(&member.offset) {
+                let stored = self.store(member.size, fate, &path, archive)?;
+                self.tree.inode_mut(ino).content = Content::Regular(stored);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> LayerTree<S::Content> {
+        let Self { tree, whiteouts, implied, .. } = self;
+        LayerTree { tree, whiteouts, implied: implied.into_values().collect() }
+    }
+
+    fn entry<R: BufRead>(
+        &mut self,
+        member: Member,
+        archive: &mut Archive<'_, R>,
+    ) -> Result<(), Problem> {
+        let Member { path, kind, stat, size, offset } = member;
+        match mark(&path).map_err(|flaw| archive.refuse(flaw.into(), &path))? {
+            Some(Mark::Aufs) => return Ok(()),
+            Some(Mark::Whiteout(whiteout)) => {
+                self.check_parents(&path).map_err(|flaw| archive.refuse(flaw.into(), &path))?;
+                self.whiteouts.push(whiteout);
+                return Ok(());
+            }
+            None => {}
+        }
+        let fate = (self.options.fate)(&path);
+        let Some((parent, name)) = split(&path) else {
+            return self.root(stat, fate).map_err(|flaw| archive.refuse(flaw.into(), &path));
+        };
+        let parent =
+            self.parent(parent, archive).map_err(|refusal| archive.refuse(refusal, &path))?;
+        let existing = self.tree.directory(parent).and_then(|entries| entries.get(name)).copied();
+        let refuse = |flaw: Flaw| archive.refuse(flaw.into(), &path);
+        if let Some(existing) = existing {
+            return self.again(existing, &kind, stat, fate).map_err(refuse);
+        }
+        let content = match kind {
+            Kind::HardLink(target) => {
+                let ino = self.link_target(&target, &path).map_err(refuse)?;
+                self.enter(parent, name, ino);
+                return self.linked(ino, fate, &path).map_err(|problem| match problem {
+                    Unlinked::Flaw(flaw) => refuse(flaw),
+                    Unlinked::Problem(problem) => problem,
+                });
+            }
+            Kind::Directory => Content::Directory(BTreeMap::new()),
+            Kind::Symlink(target) => Content::Symlink(target.into()),
+            Kind::CharDevice { rdev } => Content::CharDevice { rdev },
+            Kind::BlockDevice { rdev } => Content::BlockDevice { rdev },
+            Kind::Fifo => Content::Fifo,
+            Kind::Regular => Content::Regular(Stored::Dropped { size }),
+        };
+        let mut inode = Inode { stat, content };
+        if fate == Fate::Keep {
+            check_kept(&inode).map_err(refuse)?;
+        }
+        let is_regular = matches!(inode.content, Content::Regular(_));
+        if is_regular {
+            inode.content = Content::Regular(self.store(size, fate, &path, archive)?);
+        }
+        let ino = self.tree.add(inode);
+        self.enter(parent, name, ino);
+        if is_regular && fate == Fate::Drop {
+            self.dropped.insert(ino, offset);
+        }
+        Ok(())
+    }
+
+    /// The archive describes the root directory.
+    fn root(&mut self, stat: Stat, fate: Fate) -> Result<(), Flaw> {
+        let root = Tree::<Stored<S::Content>>::ROOT;
+        self.again(root, &Kind::Directory, stat, fate)
+    }
+
+    /// A second entry of one name: legal for directories, where the later metadata wins (row 51).
+    fn again(&mut self, ino: Ino, kind: &Kind, stat: Stat, fate: Fate) -> Result<(), Flaw> {
+        let inode = self.tree.inode_mut(ino);
+        if !matches!((&inode.content, kind), (Content::Directory(_), Kind::Directory)) {
+            let (first, second) = (inode.content.type_name(), kind.name());
+            return Err(Flaw::Duplicate { first, second });
+        }
+        inode.stat = stat;
+        self.implied.remove(&ino);
+        if fate == Fate::Keep { check_kept(self.tree.inode(ino)) } else { Ok(()) }
+    }
+
+    /// The directory of a path, made with all above it where no entry has described them.
+    fn parent<R: BufRead>(
+        &mut self,
+        path: &[u8],
+        archive: &mut Archive<'_, R>,
+    ) -> Result<Ino, Refusal> {
+        if self.last_parent.0 == path {
+            return Ok(self.last_parent.1);
+        }
+        let mut ino = Tree::<Stored<S::Content>>::ROOT;
+        let mut so_far = Vec::new();
+        for name in components(path) {
+            so_far = join(&so_far, name);
+            let existing = self.tree.directory(ino).and_then(|entries| entries.get(name)).copied();
+            ino = match existing {
+                Some(existing) => {
+                    let content = &self.tree.inode(existing).content;
+                    if !matches!(content, Content::Directory(_)) {
+                        let kind = content.type_name();
+                        return Err(Flaw::Parent { parent: so_far.into(), kind }.into());
+                    }
+                    existing
+                }
+                None => {
+                    archive.spend_entry()?;
+                    archive.spend_names(so_far.len())?;
+                    let content = Content::Directory(BTreeMap::new());
+                    let made = self.tree.add(Inode { stat: Stat::directory(), content });
+                    self.enter(ino, name, made);
+                    self.implied.insert(made, so_far.clone());
+                    made
+                }
+            };
+        }
+        self.last_parent = (path.to_vec(), ino);
+        Ok(ino)
+    }
+
+    /// Nothing above a whiteout may be anything but a directory, as far as it is known.
+    fn check_parents(&self, path: &[u8]) -> Result<(), Flaw> {
+        let Some((parent, _)) = split(path) else { return Ok(()) };
+        let mut so_far = Vec::new();
+        for name in components(parent) {
+            so_far = join(&so_far, name);
+            let Some(ino) = self.tree.lookup(&so_far) else { return Ok(()) };
+            let content = &self.tree.inode(ino).content;
+            if !matches!(content, Content::Directory(_)) {
+                return Err(Flaw::Parent { parent: so_far.into(), kind: content.type_name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, parent: Ino, name: &[u8], ino: Ino) {
+        if let Some(entries) = self.tree.directory_mut(parent) {
+            entries.insert(name.into(), ino);
+        }
+    }
+
+    /// The file that a hard link names: an earlier one of this layer (row 50).
+    fn link_target(&self, target: &[u8], path: &[u8]) -> Result<Ino, Flaw> {
+        if target == path {
+            return Err(Flaw::LinkSelf);
+        }
+        let Some(ino) = self.tree.lookup(target) else {
+            return Err(Flaw::LinkMissing { target: target.into() });
+        };
+        match self.tree.inode(ino).content {
+            Content::Directory(_) => Err(Flaw::LinkDirectory { target: target.into() }),
+            _ => Ok(ino),
+        }
+    }
+
+    /// A file got another name: its contents follow the best fate of all its names
+    /// (design decision 2, R27).
+    fn linked(&mut self, ino: Ino, fate: Fate, path: &[u8]) -> Result<(), Unlinked> {
+        let inode = self.tree.inode(ino);
+        if fate == Fate::Keep {
+            check_kept(inode).map_err(Unlinked::Flaw)?;
+        }
+        let held = match &inode.content {
+            Content::Regular(Stored::Held(held)) if fate == Fate::Keep => Arc::clone(held),
+            Content::Regular(Stored::Dropped { .. }) if fate != Fate::Drop => {
+                self.want(ino, fate, path);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let size = held.size();
+        let content = held
+            .reader()
+            .map_err(SinkError::Read)
+            .and_then(|mut reader| self.sink.store(size, &mut reader))
+            .map_err(|error| match error {
+                SinkError::Read(error) => Unlinked::Problem(Problem::Hold(error)),
+                error => Unlinked::Problem(Problem::Sink { path: path.into(), error }),
+            })?;
+        self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
+        Ok(())
+    }
+
+    /// Notes contents for the second pass.
+    fn want(&mut self, ino: Ino, fate: Fate, path: &[u8]) {
+        let Some(&offset) = self.dropped.get(&ino) else { return };
+        let wanted =
+            self.wanted.entry(offset).or_insert_with(|| Wanted { ino, fate, path: path.to_vec() });
+        if fate == Fate::Keep && wanted.fate != Fate::Keep {
+            *wanted = Wanted { ino, fate, path: path.to_vec() };
+        }
+    }
+
+    /// Puts the contents of the archive's current entry where its fate says.
+    fn store<R: BufRead>(
+        &mut self,
+        size: u64,
+        fate: Fate,
+        path: &[u8],
+        archive: &mut Archive<'_, R>,
+    ) -> Result<Stored<S::Content>, Problem> {
+        if fate == Fate::Drop {
+            return Ok(Stored::Dropped { size });
+        }
+        let mut body = archive.body();
+        let result = match fate {
+            Fate::Hold => self
+                .holder
+                .hold(size, &mut body)
+                .map(|held| Stored::Held(Arc::new(held)))
+                .map_err(super::hold::HoldError::into_problem),
+            Fate::Keep | Fate::Drop => self
+                .sink
+                .store(size, &mut body)
+                .map(|content| Stored::Sunk { size, content })
+                .map_err(|error| Problem::Sink { path: path.into(), error }),
+        };
+        if let Some(problem) = body.failure() {
+            return Err(problem);
+        }
+        let unread = archive.unread();
+        if result.is_ok() && unread > 0 {
+            let error = io::Error::other(format!("{unread} of {size} bytes were not taken"));
+            return Err(Problem::Sink { path: path.into(), error: SinkError::Write(error) });
+        }
+        result
+    }
+}
+
+/// Why a file cannot have another name.
+enum Unlinked {
+    Flaw(Flaw),
+    Problem(Problem),
+}
+
+/// Whether an inode may be in an extension: files, directories and symlinks, without attributes
+/// that an overlay obeys or that no file of an extension needs (rows 59 and 60, archive rule 10).
+///
+/// [`read`](super::read) asks this for every entry whose fate is [`Fate::Keep`]; who keeps an
+/// entry whose fate was [`Fate::Hold`] must ask it then.
+pub fn check_kept<C>(inode: &Inode<C>) -> Result<(), Flaw> {
+    match &inode.content {
+        Content::CharDevice { rdev: 0 } => return Err(Flaw::OverlayWhiteout),
+        Content::Directory(_) | Content::Regular(_) | Content::Symlink(_) => {}
+        other => return Err(Flaw::Special { kind: other.type_name() }),
+    }
+    for (name, _) in inode.stat.xattrs.iter() {
+        let is_overlay = name.starts_with(b"user.overlay.");
+        if is_overlay || !(name.starts_with(b"user.") || name.starts_with(b"security.")) {
+            return Err(Flaw::Xattr { name: name.into() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Contents that wait until somebody has classified their file: in memory while it is little,
+//! in an unnamed temporary file beyond that.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{BUFFER, Problem};
+
+/// Bytes that are kept in memory, of all files together.
+const MEMORY: u64 = 16 << 20;
+
+/// The contents of one file that waits to be classified.
+#[derive(Debug)]
+pub struct Held {
+    place: Place,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Box<[u8]>),
+    Spool { file: Arc<File>, offset: u64 },
+}
+
+impl Held {
+    /// Contents in memory.
+    pub fn new(bytes: Box<[u8]>) -> Self {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self { place: Place::Memory(bytes), size }
+    }
+
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads the contents from the start; several readers do not disturb each other.
+    pub fn reader(&self) -> io::Result<impl Read + '_> {
+        Ok(match &self.place {
+            Place::Memory(bytes) => HeldReader::Memory(bytes),
+            Place::Spool { file, offset } => {
+                HeldReader::Spool { file, offset: *offset, left: self.size }
+            }
+        })
+    }
+}
+
+enum HeldReader<'a> {
+    Memory(&'a [u8]),
+    Spool { file: &'a File, offset: u64, left: u64 },
+}
+
+impl Read for HeldReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Memory(bytes) => bytes.read(buffer),
+            Self::Spool { file, offset, left } => {
+                let wanted = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let buffer = buffer.get_mut(..wanted).unwrap_or_default();
+                let count = file.read_at(buffer, *offset)?;
+                if count == 0 && wanted > 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let count_u64 = u64::try_from(count).unwrap_or(u64::MAX);
+                *offset += count_u64;
+                *left -= count_u64;
+                Ok(count)
+            }
+        }
+    }
+}
+
+/// Takes contents and says where they are kept.
+#[derive(Debug)]
+pub(super) struct Holder {
+    memory: u64,
+    spool: Option<Spool>,
+}
+
+#[derive(Debug)]
+struct Spool {
+    file: Arc<File>,
+    end: u64,
+}
+
+impl Holder {
+    pub(super) fn new() -> Self {
+        Self { memory: MEMORY, spool: None }
+    }
+
+    /// Takes `size` bytes from a reader; an error of the reader is for the caller to explain.
+    pub(super) fn hold(&mut self, size: u64, contents: &mut dyn Read) -> Result<Held, HoldError> {
+        if size <= self.memory {
+            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+            contents.read_exact(&mut bytes).map_err(HoldError::Read)?;
+            self.memory -= size;
+            return Ok(Held { place: Place::Memory(bytes.into()), size });
+        }
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            none => none.insert(Spool { file: Arc::new(unnamed_file()?), end: 0 }),
+        };
+        let offset = spool.end;
+        let mut buffer = vec![0; BUFFER];
+        let mut left = size;
+        while left > 0 {
+            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+            contents.read_exact(chunk).map_err(HoldError::Read)?;
+            (&*spool.file).write_all(chunk).map_err(HoldError::Write)?;
+            left -= u64::try_from(wanted).unwrap_or(u64::MAX);
+        }
+        spool.end += size;
+        Ok(Held { place: Place::Spool { file: Arc::clone(&spool.file), offset }, size })
+    }
+}
+
+/// Why contents are not held.
+#[derive(Debug)]
+pub(super) enum HoldError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl HoldError {
+    /// The problem, if it is not the reader's.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Self::Read(error) => Problem::Read(error),
+            Self::Write(error) => Problem::Hold(error),
+        }
+    }
+}
+
+/// A file without a name, so that nothing is left behind however the run ends.
+fn unnamed_file() -> Result<File, HoldError> {
+    let directory = std::env::var_os("TMPDIR").filter(|value| !value.is_empty());
+    let directory = directory.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    tempfile::tempfile_in(directory).map_err(HoldError::Write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_memory_has_no_room_for_waits_in_a_file() {
+        let mut holder = Holder { memory: 10, spool: None };
+        let first = holder.hold(8, &mut &b"12345678rest"[..]).unwrap();
+        let second = holder.hold(5, &mut &b"abcde"[..]).unwrap();
+        let third = holder.hold(3, &mut &b"xyz"[..]).unwrap();
+        assert!(matches!(first.place, Place::Memory(_)));
+        assert!(matches!(second.place, Place::Spool { offset: 0, .. }));
+        assert!(matches!(third.place, Place::Spool { offset: 5, .. }));
+        for (held, expected) in [(&second, "abcde"), (&first, "12345678"), (&third, "xyz")] {
+            let mut text = String::new();
+            held.reader().unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+            assert_eq!(held.size(), u64::try_from(expected.len()).unwrap());
+        }
+        assert!(matches!(holder.hold(4, &mut &b"abc"[..]), Err(HoldError::Read(_))));
+    }
+}

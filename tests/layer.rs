@@ -1,0 +1,21 @@
+//! Reading layers: what is refused, what is read, and what outside judges say of it.
+
+#[path = "common/blob.rs"]
+mod blob;
+#[path = "common/tars.rs"]
+mod tars;
+
+#[path = "layer/budgets.rs"]
+mod budgets;
+#[path = "layer/corpus.rs"]
+mod corpus;
+#[path = "layer/judges.rs"]
+mod judges;
+#[path = "layer/random.rs"]
+mod random;
+#[path = "layer/reading.rs"]
+mod reading;
+#[path = "layer/rejects.rs"]
+mod rejects;
+#[path = "layer/scanning.rs"]
+mod scanning;

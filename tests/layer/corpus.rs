@@ -1,0 +1,67 @@
+//! The archives of Go's and Rust's tar libraries: each is accepted or refused for a reason that
+//! `testdata/layer/corpus.tsv` gives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci2sysext::layer::{self, Compression, Fate, LayerOptions};
+use oci2sysext::limits::Limits;
+
+use crate::blob::MemorySink;
+
+/// The folder of shared test data, or none where it is missing.
+pub fn shared(test: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("O2S_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let data = root.join("data");
+    if data.is_dir() {
+        return Some(data);
+    }
+    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none(), "no shared data at {data:?}");
+    println!("not run: {test} (no shared data)");
+    None
+}
+
+#[test]
+fn every_archive_of_the_corpora_gets_its_verdict() {
+    let Some(data) = shared("every_archive_of_the_corpora_gets_its_verdict") else { return };
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/layer/corpus.tsv");
+    let expected: BTreeMap<String, (String, String)> = std::fs::read_to_string(table)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut fields = line.split('\t').map(str::to_owned);
+            let mut next = || fields.next().expect("name, verdict, reason");
+            (next(), (next(), next()))
+        })
+        .collect();
+    let mut found = BTreeMap::new();
+    for corpus in ["go", "tar-rs"] {
+        for entry in std::fs::read_dir(data.join("tars").join(corpus)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|suffix| suffix != "tar") {
+                continue;
+            }
+            let name = format!("{corpus}/{}", path.file_name().unwrap().to_str().unwrap());
+            let limits = Limits::default();
+            let options = LayerOptions { limits: &limits, fate: &|_| Fate::Keep, keep_ima: false };
+            let bytes = std::fs::read(&path).unwrap();
+            let mut sink = MemorySink::default();
+            let result = layer::examine(&bytes, Compression::None, &options, &mut sink);
+            found.insert(name, result.err().map(|problem| problem.to_string()));
+        }
+    }
+    let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found.keys().collect()), names(expected.keys().collect()));
+    for (name, found) in found {
+        let (verdict, reason) = &expected[&name];
+        match found {
+            None => assert_eq!(verdict, "accept", "{name} was accepted"),
+            Some(message) => {
+                assert_eq!(verdict, "refuse", "{name}: {message}");
+                assert!(message.contains(reason), "{name}: found {message:?}, expected {reason:?}");
+            }
+        }
+    }
+}
