@@ -67,6 +67,8 @@ limits! {
     symlink = "symlink", 4095;
     /// Bytes of all names, targets and extended attributes of one layer together.
     names = "names", 96 << 20;
+    /// Bytes of one file that is read as text: os-release, SELinux policy, accounts.
+    text_file = "text-file", 16 << 20;
 }
 
 /// A `NAME=N` argument of `--limit`; `N` may end in `K`, `M` or `G` (powers of 1024).

@@ -1,21 +1,104 @@
 //! The base image, as far as an extension needs to know it: os-release, SELinux policy, and
 //! the metadata of directories and links that both have.
 
+pub mod accounts;
+mod error;
+mod follow;
+pub mod os_release;
+pub mod policy;
+mod read;
+mod view;
+
+pub use accounts::Accounts;
+pub use error::Error;
+pub use read::{Query, read};
+
 use std::collections::BTreeMap;
 
-use crate::error::{ExitCode, Fault};
 use crate::selinux::PolicyFiles;
 use crate::tree::Stat;
 
-/// What an extension needs to know of its base.
+/// What an extension needs to know of its base. Only [`read`] makes one, from verified layers:
+///
+/// ```
+/// fn has_policy(base: &oci2sysext::base::Base) -> bool {
+///     base.policy().is_some()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// let base = oci2sysext::base::Base {
+///     os_release: None,
+///     policy: None,
+///     lower_file_contexts: None,
+///     accounts: Default::default(),
+///     paths: Default::default(),
+///     layers: 0,
+/// };
+/// ```
 #[derive(Debug)]
 pub struct Base {
+    os_release: Option<BTreeMap<String, String>>,
+    policy: Option<PolicyFiles>,
+    lower_file_contexts: Option<Vec<u8>>,
+    accounts: Accounts,
+    paths: BTreeMap<Vec<u8>, BasePath>,
+    layers: usize,
+}
+
+impl Base {
     /// The variables of os-release, unquoted; none where the base has no such file.
-    pub os_release: Option<BTreeMap<String, String>>,
-    /// The SELinux policy of all layers together, the extension's own included (R30).
-    pub policy: Option<PolicyFiles>,
-    /// Paths of the base, as far as the extension has them too.
-    pub paths: BTreeMap<Vec<u8>, BasePath>,
+    pub fn os_release(&self) -> Option<&BTreeMap<String, String>> {
+        self.os_release.as_ref()
+    }
+
+    /// The SELinux policy of all layers together, the extension's own included (R30); none where
+    /// there is none, or nobody asked for it.
+    pub fn policy(&self) -> Option<&PolicyFiles> {
+        self.policy.as_ref()
+    }
+
+    /// The policy, or the error that says what to do without one (row 70).
+    pub fn require_policy(&self) -> Result<&PolicyFiles, Error> {
+        self.policy().ok_or(Error::NoPolicy { layers: self.layers })
+    }
+
+    /// `file_contexts` without what the extension changes of it; none if it changes nothing (R34).
+    pub fn lower_file_contexts(&self) -> Option<&[u8]> {
+        self.lower_file_contexts.as_deref()
+    }
+
+    /// Users and groups.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// A path of the base, as far as the extension has it too. Symlinks are not followed.
+    pub fn path(&self, path: &[u8]) -> Option<&BasePath> {
+        self.paths.get(path)
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// A base that nobody read, for the tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn of_test(os_release: &str, paths: BTreeMap<Vec<u8>, BasePath>) -> Self {
+        let os_release = os_release::parse(os_release.as_bytes()).unwrap();
+        Self {
+            os_release: (!os_release.is_empty()).then_some(os_release),
+            policy: None,
+            lower_file_contexts: None,
+            accounts: Accounts {
+                users: accounts::parse(b"root:x:0:"),
+                groups: accounts::parse(b"root:x:0:"),
+            },
+            paths,
+            layers: 1,
+        }
+    }
 }
 
 /// One path of the base.
@@ -38,39 +121,4 @@ pub enum BaseKind {
     Regular,
     /// A device, fifo or socket.
     Special,
-}
-
-/// What is wrong with a base.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The base has no os-release, and nobody said which hosts the extension is for (row 96).
-    #[error(
-        "the base image has no os-release: found none in {layers} lower layers, expected etc/os-release or usr/lib/os-release"
-    )]
-    NoOsRelease {
-        /// How many layers were read.
-        layers: usize,
-    },
-}
-
-impl Fault for Error {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::NoOsRelease { .. } => ExitCode::Malformed,
-        }
-    }
-
-    fn id(&self) -> &'static str {
-        match self {
-            Self::NoOsRelease { .. } => "base.no-os-release",
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::NoOsRelease { .. } => {
-                "say which hosts it is for: --id ID --version-id VERSION, or --any-host".to_owned()
-            }
-        }
-    }
 }

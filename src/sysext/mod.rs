@@ -1,9 +1,53 @@
 //! From a layer's tree to a system extension's: an ordered list of small transforms.
 
-use crate::error::{ExitCode, Fault};
-use crate::tree::Tree;
+mod audit;
+mod error;
+mod etc;
+mod fate;
+mod keep;
+mod labels;
+mod merge;
+mod options;
+mod parents;
+mod policy_module;
+mod release;
+mod repairs;
+mod rules;
+mod settle;
+mod timestamps;
+mod whiteouts;
+mod work;
 
-/// The tree of a system extension: cleaned, with its release file, labelled.
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use fate::Fates;
+pub use options::{Labeller, SysextOptions, Whiteouts};
+pub use release::{check_name, image_name};
+pub use timestamps::created;
+
+use crate::base::Base;
+use crate::layer::{ContentSink, LayerTree};
+use crate::report::Changes;
+use crate::tree::Tree;
+use work::Work;
+
+/// The tree of a system extension: cleaned, with its release file, labelled. Only [`convert`]
+/// makes one:
+///
+/// ```
+/// fn name<C>(sysext: &oci2sysext::sysext::Sysext<C>) -> &str {
+///     sysext.name()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// let tree = oci2sysext::tree::Tree::<()>::new(Default::default());
+/// let sysext = oci2sysext::sysext::Sysext { tree, name: "x".to_owned() };
+/// ```
 #[derive(Debug)]
 pub struct Sysext<C> {
     tree: Tree<C>,
@@ -22,35 +66,38 @@ impl<C> Sysext<C> {
     }
 }
 
-/// Why a layer cannot become a system extension.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing is left below `usr` (row 64).
-    #[error("the layer has no usr: found {found}, expected files below usr/")]
-    NoUsr {
-        /// What the layer has at its top level.
-        found: String,
-    },
-}
-
-impl Fault for Error {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::NoUsr { .. } => ExitCode::Malformed,
+/// Makes an extension of a layer. Contents that waited and stay go into `sink`, and every path
+/// that is not as it was in the layer is noted in `changes`.
+///
+/// # Errors
+/// [`Error`], by what the layer, the base or the options do not allow.
+pub fn convert<S: ContentSink>(
+    layer: LayerTree<S::Content>,
+    base: &Base,
+    options: &SysextOptions<'_>,
+    sink: &mut S,
+    changes: &mut Changes,
+) -> Result<Sysext<S::Content>, Error> {
+    check_name(&options.name)?;
+    let mut work = Work::new(layer);
+    policy_module::survey(&work, changes);
+    repairs::survey(&work, base, &options.limits, changes);
+    merge::run(&mut work, base, sink, changes)?;
+    keep::require_usr(&work)?;
+    etc::run(&mut work, changes)?;
+    keep::usr(&mut work, changes);
+    keep::shared(&mut work, options.keep_caches, changes);
+    audit::run(&mut work, options, changes)?;
+    whiteouts::run(&mut work, options, changes)?;
+    parents::run(&mut work, base, options, changes)?;
+    repairs::owners(&work, base, changes);
+    release::run(&mut work, base, options, changes)?;
+    if let Some(lookup) = options.labels {
+        let types = labels::apply(&mut work.tree, lookup, changes)?;
+        if let Some(file_contexts) = base.lower_file_contexts() {
+            labels::warn_of_new_types(&types, file_contexts, changes);
         }
     }
-
-    fn id(&self) -> &'static str {
-        match self {
-            Self::NoUsr { .. } => "sysext.no-usr",
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::NoUsr { .. } => "a system extension can only add to /usr: \
-                                   check that the right layer was taken (--layers)"
-                .to_owned(),
-        }
-    }
+    let tree = settle::run(&work.tree, sink)?;
+    Ok(Sysext { tree, name: options.name.clone() })
 }

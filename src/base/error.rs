@@ -1,0 +1,158 @@
+//! What is wrong with a base.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::os_release::SyntaxError;
+use crate::error::{ExitCode, Fault};
+use crate::escape::Escaped;
+
+/// What is wrong with a base.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The base has no os-release, and nobody said which hosts the extension is for (row 96).
+    #[error(
+        "the base image has no os-release: found none in {layers} lower layers, expected etc/os-release or usr/lib/os-release"
+    )]
+    NoOsRelease {
+        /// How many layers were read.
+        layers: usize,
+    },
+    /// The base's os-release does not say what system it is.
+    #[error("the base image's os-release has no ID, expected one")]
+    NoId,
+    /// The base's os-release is not understood.
+    #[error("{path} of the base image: {problem}")]
+    OsRelease {
+        /// The path by which it was found.
+        path: String,
+        /// What was found, and what was expected.
+        problem: SyntaxError,
+    },
+    /// The image has no policy (rows 70, 96).
+    #[error(
+        "the image has no SELinux policy: found none in {layers} lower layers, expected etc/selinux/config"
+    )]
+    NoPolicy {
+        /// How many layers were read.
+        layers: usize,
+    },
+    /// The image's policy has no file contexts (row 70).
+    #[error(
+        "the image's SELinux policy {policy_type} has no file_contexts, expected etc/selinux/{policy_type}/contexts/files/file_contexts"
+    )]
+    NoFileContexts {
+        /// `SELINUXTYPE`
+        policy_type: String,
+    },
+    /// `SELINUXTYPE` is not a directory's name.
+    #[error("found SELINUXTYPE=\"{found}\", expected the name of a policy")]
+    PolicyType {
+        /// The value, escaped.
+        found: String,
+    },
+    /// A directory that the user named holds no policy.
+    #[error(
+        "{} holds no SELinux policy: expected config, or file_contexts",
+        Escaped(path.as_os_str().as_encoded_bytes())
+    )]
+    NoPolicyDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of a policy on this host cannot be read.
+    #[error("{}: {error}", Escaped(path.as_os_str().as_encoded_bytes()))]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file of the image cannot be read.
+    #[error("{}: {error}", Escaped(path))]
+    Read {
+        /// The path.
+        path: Vec<u8>,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file that is read as text is too large.
+    #[error("{} has {size} bytes, expected at most {maximum} (limit text-file)", Escaped(path))]
+    TooLarge {
+        /// The path.
+        path: Vec<u8>,
+        /// Its size, counted up to one past `maximum`.
+        size: u64,
+        /// The limit.
+        maximum: u64,
+    },
+    /// A link of the extension makes a file part of the policy that was not kept for it.
+    #[error("a link leads to {}, expected the policy in etc/selinux itself", Escaped(path))]
+    Unreadable {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// Symlinks lead from one place that nobody could foresee to the next.
+    #[error("too many symlinks lead to os-release, accounts or the SELinux policy, expected files")]
+    TooManyLinks,
+}
+
+impl Fault for Error {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoOsRelease { .. }
+            | Self::NoId
+            | Self::OsRelease { .. }
+            | Self::NoPolicy { .. }
+            | Self::NoFileContexts { .. }
+            | Self::PolicyType { .. }
+            | Self::NoPolicyDirectory { .. }
+            | Self::Unreadable { .. }
+            | Self::TooManyLinks => ExitCode::Malformed,
+            Self::ReadFile { .. } | Self::Read { .. } => ExitCode::Io,
+            Self::TooLarge { .. } => ExitCode::Limit,
+        }
+    }
+
+    fn id(&self) -> &'static str {
+        match self {
+            Self::NoOsRelease { .. } => "base.no-os-release",
+            Self::NoId => "base.no-id",
+            Self::OsRelease { .. } => "base.os-release",
+            Self::NoPolicy { .. } => "base.no-policy",
+            Self::NoFileContexts { .. } => "base.no-file-contexts",
+            Self::PolicyType { .. } => "base.policy-type",
+            Self::NoPolicyDirectory { .. } => "base.no-policy-directory",
+            Self::ReadFile { .. } => "base.read-file",
+            Self::Read { .. } => "base.read",
+            Self::TooLarge { .. } => "base.too-large",
+            Self::Unreadable { .. } => "base.unreadable",
+            Self::TooManyLinks => "base.too-many-links",
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::NoOsRelease { .. } | Self::NoId | Self::OsRelease { .. } => {
+                "say which hosts it is for: --id ID --version-id VERSION, or --any-host; \
+                 without a policy in the image also --selinux host|DIR|none"
+            }
+            Self::NoPolicy { .. } => {
+                "label with another policy, --selinux host|DIR, or not at all, --selinux none; \
+                 without os-release in the image also --id ID --version-id VERSION, or --any-host"
+            }
+            Self::NoFileContexts { .. }
+            | Self::PolicyType { .. }
+            | Self::Unreadable { .. }
+            | Self::TooManyLinks => {
+                "label with another policy, --selinux host|DIR, or not at all, --selinux none"
+            }
+            Self::NoPolicyDirectory { .. } => "name another directory with --selinux DIR",
+            Self::ReadFile { .. } | Self::Read { .. } => "make it readable, and run again",
+            Self::TooLarge { .. } => {
+                "if it is what it should be, raise it with --limit text-file=N"
+            }
+        }
+        .to_owned()
+    }
+}

@@ -1,0 +1,275 @@
+//! Reading a base: which paths are asked of the lower layers, and what is made of the answers.
+
+use super::follow::{Step, follow};
+use super::view::{Kind, Seen, View, Wants};
+use super::{Accounts, Base, BaseKind, BasePath, Error, accounts, os_release, policy};
+use crate::layer::{self, LayerTree, Stored};
+use crate::limits::Limits;
+use crate::selinux::PolicyFiles;
+use crate::tree::{Content, Stat, is_within};
+use crate::verify::{Blob, Verified};
+
+/// How often the layers are read again because a symlink leads where nobody had asked.
+const ROUNDS: usize = 8;
+
+/// Paths that are asked of every base: merged-usr symlinks (R26), and the directories of what is
+/// added (R1, R21).
+const ALWAYS: &[&[u8]] = &[
+    b"bin",
+    b"lib",
+    b"lib64",
+    b"sbin",
+    b"usr/sbin",
+    b"usr/bin",
+    b"usr/etc",
+    b"usr/lib/extension-release.d",
+];
+
+/// What is asked of a base.
+#[derive(Debug)]
+pub struct Query<'a, C> {
+    /// The extension's own layers, merged.
+    pub extension: &'a LayerTree<C>,
+    /// How many layers are below them.
+    pub lower_layers: usize,
+    /// Whether the policy is wanted (`--selinux image`).
+    pub policy: bool,
+    /// How much is read.
+    pub limits: &'a Limits,
+}
+
+/// Reads the lower layers, from the top down, as `blob` gives them by their place in the image
+/// (0 the lowest). They are asked for a second time only where a symlink or a hard link leads to
+/// a place that nobody could foresee.
+///
+/// # Errors
+/// What `blob` and the layers' reader say; [`Error`] for os-release and the policy.
+pub fn read<C, E: From<Error> + From<layer::Error>>(
+    query: &Query<'_, C>,
+    blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
+) -> Result<Base, E> {
+    let mut wants = Wants::default();
+    wants.policy = query.policy;
+    ask(&mut wants, query.extension);
+    for _ in 0..ROUNDS {
+        let view = View::read(wants, query.lower_layers, query.limits, blob)?;
+        match assemble(&view, query) {
+            Ok(base) => return Ok(base),
+            Err(Stop::Error(error)) => return Err(error.into()),
+            Err(Stop::Unknown(path)) => {
+                wants = view.into_wants();
+                wants.contents(&path);
+            }
+        }
+    }
+    Err(Error::TooManyLinks.into())
+}
+
+/// Asks for every path that an extension's may be compared with, where they are and where they
+/// may be moved to.
+fn ask<C>(wants: &mut Wants, extension: &LayerTree<C>) {
+    for path in ALWAYS {
+        wants.path(path);
+    }
+    wants.contents(b"etc/os-release");
+    wants.contents(b"usr/lib/os-release");
+    for directory in accounts::DIRECTORIES {
+        wants.contents(format!("{directory}/passwd").as_bytes());
+        wants.contents(format!("{directory}/group").as_bytes());
+    }
+    for entry in extension.tree.walk() {
+        let path = &entry.path;
+        let top: &[u8] = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+        match top {
+            b"usr" | b"var" => wants.path(path),
+            b"etc" | b"bin" | b"lib" | b"lib64" | b"sbin" => {
+                wants.path(&[b"usr/", &path[..]].concat());
+            }
+            _ => {}
+        }
+        for sbin in [&b"sbin"[..], b"usr/sbin"] {
+            if is_within(path, sbin) {
+                let rest = path.get(sbin.len()..).unwrap_or_default();
+                wants.path(&[b"usr/bin", rest].concat());
+            }
+        }
+    }
+}
+
+/// Why the view does not answer.
+enum Stop {
+    /// Nobody asked for this path.
+    Unknown(Vec<u8>),
+    Error(Error),
+}
+
+fn assemble<C>(view: &View, query: &Query<'_, C>) -> Result<Base, Stop> {
+    // What the extension brings of os-release and accounts is not the base's.
+    let lower = Merged::<C> { view, extension: None, limits: query.limits };
+    let mut os_release = None;
+    for path in ["etc/os-release", "usr/lib/os-release"] {
+        if let Some(text) = lower.open(path.as_bytes())? {
+            let parsed = os_release::parse(&text);
+            os_release = Some(parsed.map_err(|problem| {
+                Stop::Error(Error::OsRelease { path: path.to_owned(), problem })
+            })?);
+            break;
+        }
+    }
+    let mut of_base = Accounts::default();
+    for directory in accounts::DIRECTORIES {
+        for (file, into) in [("passwd", &mut of_base.users), ("group", &mut of_base.groups)] {
+            let text = lower.open(format!("{directory}/{file}").as_bytes())?;
+            into.extend(accounts::parse(&text.unwrap_or_default()));
+        }
+    }
+    let (mut found, mut lower_file_contexts) = (None, None);
+    if query.policy {
+        let all = Merged { view, extension: Some(query.extension), limits: query.limits };
+        found = all.policy()?;
+        let changes_policy = [policy::ETC, policy::USR_ETC]
+            .iter()
+            .any(|root| query.extension.tree.lookup(root.as_bytes()).is_some());
+        if changes_policy {
+            lower_file_contexts = lower.policy()?.map(|files| files.file_contexts);
+        }
+    }
+    let paths = view
+        .wanted()
+        .filter_map(|path| {
+            let (stat, kind) = match view.look(path) {
+                Seen::Node(node) => (node.stat.clone(), base_kind(&node.kind)),
+                Seen::ImpliedDirectory => (Stat::directory(), BaseKind::Directory),
+                Seen::Absent | Seen::Unknown => return None,
+            };
+            Some((path.clone(), BasePath { stat, kind }))
+        })
+        .collect();
+    Ok(Base {
+        os_release,
+        policy: found,
+        lower_file_contexts,
+        accounts: of_base,
+        paths,
+        layers: query.lower_layers,
+    })
+}
+
+fn base_kind(kind: &Kind) -> BaseKind {
+    match kind {
+        Kind::Directory => BaseKind::Directory,
+        Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
+        Kind::Regular(_) => BaseKind::Regular,
+        Kind::Special | Kind::Elsewhere(_) => BaseKind::Special,
+    }
+}
+
+/// The lower layers, with the extension's over them if it counts.
+struct Merged<'a, C> {
+    view: &'a View,
+    extension: Option<&'a LayerTree<C>>,
+    limits: &'a Limits,
+}
+
+impl<C> Merged<'_, C> {
+    /// The contents of the file that a path leads to.
+    fn open(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
+        let Some(path) = follow(path, |path| self.step(path))? else { return Ok(None) };
+        if let Some(content) = self.of_extension(&path) {
+            return match content {
+                Content::Regular(stored) => self.read_stored(&path, stored).map(Some),
+                _ => Ok(None),
+            };
+        }
+        match self.view.look(&path) {
+            Seen::Node(node) => match &node.kind {
+                Kind::Regular(Some(bytes)) => Ok(Some(bytes.to_vec())),
+                Kind::Regular(None) => Err(Stop::Unknown(path)),
+                _ => Ok(None),
+            },
+            Seen::Unknown => Err(Stop::Unknown(path)),
+            Seen::Absent | Seen::ImpliedDirectory => Ok(None),
+        }
+    }
+
+    fn step(&self, path: &[u8]) -> Result<Step, Stop> {
+        if let Some(content) = self.of_extension(path) {
+            return Ok(match content {
+                Content::Directory(_) => Step::Directory,
+                Content::Symlink(target) => Step::Symlink(target.to_vec()),
+                _ => Step::Other,
+            });
+        }
+        if self.is_hidden(path) {
+            return Ok(Step::Absent);
+        }
+        Ok(match self.view.look(path) {
+            Seen::Node(node) => match &node.kind {
+                Kind::Directory => Step::Directory,
+                Kind::Symlink(target) => Step::Symlink(target.clone()),
+                Kind::Regular(_) | Kind::Special => Step::Other,
+                Kind::Elsewhere(_) => Step::Absent,
+            },
+            Seen::ImpliedDirectory => Step::Directory,
+            Seen::Absent => Step::Absent,
+            Seen::Unknown => return Err(Stop::Unknown(path.to_vec())),
+        })
+    }
+
+    fn of_extension(&self, path: &[u8]) -> Option<&Content<Stored<C>>> {
+        let tree = &self.extension?.tree;
+        Some(&tree.inode(tree.lookup(path)?).content)
+    }
+
+    /// Whether the extension deletes a path that it does not have.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        self.extension.is_some_and(|extension| {
+            extension.whiteouts.iter().any(|whiteout| {
+                is_within(path, &whiteout.path) && !(whiteout.opaque && path == whiteout.path)
+            })
+        })
+    }
+
+    fn read_stored(&self, path: &[u8], stored: &Stored<C>) -> Result<Vec<u8>, Stop> {
+        let path = path.to_vec();
+        let Stored::Held(held) = stored else {
+            return Err(Stop::Error(Error::Unreadable { path }));
+        };
+        let (size, maximum) = (held.size(), self.limits.text_file);
+        if size > maximum {
+            return Err(Stop::Error(Error::TooLarge { path, size, maximum }));
+        }
+        let mut bytes = Vec::new();
+        held.reader()
+            .and_then(|mut reader| std::io::Read::read_to_end(&mut reader, &mut bytes))
+            .map_err(|error| Stop::Error(Error::Read { path, error }))?;
+        Ok(bytes)
+    }
+
+    /// The policy: of `etc/selinux`, or on an ostree base of `usr/etc/selinux` with what
+    /// `etc/selinux` has in its place (R30).
+    fn policy(&self) -> Result<Option<PolicyFiles>, Stop> {
+        let config = |root: &str| self.open(format!("{root}/config").as_bytes());
+        let (config, roots) = match config(policy::ETC)? {
+            Some(config) => (config, &[policy::ETC][..]),
+            None => match config(policy::USR_ETC)? {
+                Some(config) => (config, &[policy::ETC, policy::USR_ETC][..]),
+                None => return Ok(None),
+            },
+        };
+        let policy_type = policy::policy_type(&config).map_err(Stop::Error)?;
+        let files = policy::gather(policy_type.clone(), |name| {
+            for root in roots {
+                let text = self.open(&policy::path(root, &policy_type, name))?;
+                if text.is_some() {
+                    return Ok(text);
+                }
+            }
+            Ok(None)
+        })?;
+        match files {
+            Some(files) => Ok(Some(files)),
+            None => Err(Stop::Error(Error::NoFileContexts { policy_type })),
+        }
+    }
+}

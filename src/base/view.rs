@@ -1,0 +1,335 @@
+//! The lower layers merged into one view, as far as somebody asked for it: the topmost layer that
+//! has a path decides, and what an upper layer deletes or replaces hides what is below (R30).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{Error, policy};
+use crate::layer::{self, ScanEntry, ScanError, ScanKind, scan};
+use crate::limits::Limits;
+use crate::tree::{Stat, split};
+use crate::verify::{Blob, Verified};
+
+/// A hard link to a hard link to … in one layer; more is left unresolved.
+const LINK_ROUNDS: usize = 8;
+
+/// What is to be known of the lower layers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wants {
+    /// Paths whose metadata is wanted, and all their ancestors.
+    paths: BTreeSet<Vec<u8>>,
+    /// Paths whose contents are wanted too.
+    contents: BTreeSet<Vec<u8>>,
+    /// Whether all that makes up a policy is wanted, whatever its type is called.
+    pub policy: bool,
+}
+
+impl Wants {
+    /// Asks for the metadata of a path.
+    pub fn path(&mut self, path: &[u8]) {
+        let mut path = path;
+        while self.paths.insert(path.to_vec()) {
+            match split(path) {
+                Some((parent, _)) => path = parent,
+                None => break,
+            }
+        }
+    }
+
+    /// Asks for the contents of a path.
+    pub fn contents(&mut self, path: &[u8]) {
+        self.path(path);
+        self.contents.insert(path.to_vec());
+    }
+
+    fn has(&self, path: &[u8]) -> bool {
+        self.paths.contains(path) || (self.policy && policy::is_near_policy(path))
+    }
+
+    fn has_contents(&self, path: &[u8]) -> bool {
+        self.contents.contains(path) || (self.policy && policy::is_policy_file(path))
+    }
+}
+
+/// A path of the lower layers.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub stat: Stat,
+    pub kind: Kind,
+    layer: usize,
+}
+
+/// What a path of the lower layers is.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Directory,
+    Symlink(Vec<u8>),
+    /// With its contents, where they were asked for.
+    Regular(Option<Arc<[u8]>>),
+    Special,
+    /// A hard link to a path that its own layer does not have.
+    Elsewhere(Vec<u8>),
+}
+
+/// What the view says of a path.
+#[derive(Debug)]
+pub(super) enum Seen<'v> {
+    /// The path is there.
+    Node(&'v Node),
+    /// A directory that no layer describes, but has something in.
+    ImpliedDirectory,
+    /// No layer has it.
+    Absent,
+    /// Nobody asked for it.
+    Unknown,
+}
+
+/// The lower layers, merged.
+#[derive(Debug)]
+pub(super) struct View {
+    wants: Wants,
+    nodes: BTreeMap<Vec<u8>, Node>,
+    implied: HashSet<Vec<u8>>,
+    deleted: HashSet<Vec<u8>>,
+    opaque: HashSet<Vec<u8>>,
+}
+
+impl View {
+    /// Reads the layers from the top down. Every one of them: what none has so far, such as
+    /// `file_contexts.local`, may be in the lowest.
+    pub fn read<E: From<Error> + From<layer::Error>>(
+        wants: Wants,
+        layers: usize,
+        limits: &Limits,
+        blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
+    ) -> Result<Self, E> {
+        let mut view = Self {
+            wants,
+            nodes: BTreeMap::new(),
+            implied: HashSet::new(),
+            deleted: HashSet::new(),
+            opaque: HashSet::new(),
+        };
+        for index in (0..layers).rev() {
+            let blob = blob(index)?;
+            view.add_layer(&blob, index, limits).map_err(|error| match error {
+                ScanError::Layer(error) => E::from(error),
+                ScanError::Visitor(error) => E::from(error),
+            })?;
+        }
+        Ok(view)
+    }
+
+    /// What is at a path; symlinks are not followed.
+    pub fn look(&self, path: &[u8]) -> Seen<'_> {
+        let mut at = path;
+        for _ in 0..LINK_ROUNDS {
+            match self.nodes.get(at) {
+                Some(Node { kind: Kind::Elsewhere(target), .. }) => at = target,
+                Some(node) => return Seen::Node(node),
+                None if self.implied.contains(at) => return Seen::ImpliedDirectory,
+                None if self.wants.has(at) => return Seen::Absent,
+                None => return Seen::Unknown,
+            }
+        }
+        Seen::Absent
+    }
+
+    /// The paths that were asked for by name.
+    pub fn wanted(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.wants.paths.iter()
+    }
+
+    /// What was asked for, to ask for more.
+    pub fn into_wants(self) -> Wants {
+        self.wants
+    }
+
+    fn add_layer(
+        &mut self,
+        blob: &Verified<Blob>,
+        index: usize,
+        limits: &Limits,
+    ) -> Result<(), ScanError<Error>> {
+        let mut layer = Layer { index, ..Layer::default() };
+        scan(blob, limits, &mut |entry, contents| {
+            self.visit(entry, contents, &mut layer, limits)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for _ in 0..LINK_ROUNDS {
+            if layer.links.is_empty() {
+                break;
+            }
+            self.follow_links(blob, &mut layer, limits)?;
+        }
+        // A link into a lower layer: whoever wants the path wants its target there.
+        for (path, target) in layer.links {
+            if self.wants.has_contents(&path) {
+                self.wants.contents(&target);
+            } else {
+                self.wants.path(&target);
+            }
+            if let Some(node) = self.nodes.get_mut(&path) {
+                node.kind = Kind::Elsewhere(target);
+            }
+        }
+        self.deleted.extend(layer.deleted);
+        self.opaque.extend(layer.opaque);
+        Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        entry: &ScanEntry<'_>,
+        contents: &mut dyn Read,
+        layer: &mut Layer,
+        limits: &Limits,
+    ) -> Result<(), Error> {
+        let path = entry.path;
+        match entry.kind {
+            ScanKind::Whiteout if self.wants.has(path) => layer.deleted.push(path.to_vec()),
+            ScanKind::Opaque if self.wants.has(path) => layer.opaque.push(path.to_vec()),
+            ScanKind::Whiteout | ScanKind::Opaque => {}
+            _ => {
+                self.imply_parents(path, layer.index);
+                if !self.wants.has(path) || !self.is_free(path, layer.index) {
+                    return Ok(());
+                }
+                layer.links.remove(path);
+                let wanted = self.wants.has_contents(path);
+                let kind = match entry.kind {
+                    ScanKind::Directory => Kind::Directory,
+                    ScanKind::Symlink(target) => Kind::Symlink(target.to_vec()),
+                    ScanKind::Regular { size } if wanted => {
+                        Kind::Regular(Some(read_text(path, size, contents, limits)?))
+                    }
+                    ScanKind::Regular { .. } => Kind::Regular(None),
+                    ScanKind::HardLink(target) => {
+                        layer.links.insert(path.to_vec(), target.to_vec());
+                        Kind::Regular(None)
+                    }
+                    _ => Kind::Special,
+                };
+                let node = Node { stat: entry.stat.clone(), kind, layer: layer.index };
+                self.nodes.insert(path.to_vec(), node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the targets of hard links in a second look at their layer: on an ostree base every
+    /// file is a link to an object of the repository, which may come before or after it (R29).
+    fn follow_links(
+        &mut self,
+        blob: &Verified<Blob>,
+        layer: &mut Layer,
+        limits: &Limits,
+    ) -> Result<(), ScanError<Error>> {
+        let mut by_target: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+        for (path, target) in std::mem::take(&mut layer.links) {
+            by_target.entry(target).or_default().push(path);
+        }
+        let mut found: BTreeMap<Vec<u8>, Target> = BTreeMap::new();
+        scan(blob, limits, &mut |entry, contents| {
+            let Some(paths) = by_target.get(entry.path) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let wanted = paths.iter().any(|path| self.wants.has_contents(path));
+            let kind = match entry.kind {
+                ScanKind::Whiteout | ScanKind::Opaque => return Ok(ControlFlow::Continue(())),
+                ScanKind::Directory => Ok(Kind::Directory),
+                ScanKind::Symlink(target) => Ok(Kind::Symlink(target.to_vec())),
+                ScanKind::Regular { size } if wanted => {
+                    Ok(Kind::Regular(Some(read_text(entry.path, size, contents, limits)?)))
+                }
+                ScanKind::Regular { .. } => Ok(Kind::Regular(None)),
+                ScanKind::HardLink(target) => Err(target.to_vec()),
+                ScanKind::Special => Ok(Kind::Special),
+            };
+            found.insert(entry.path.to_vec(), (entry.stat.clone(), kind));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (target, paths) in by_target {
+            for path in paths {
+                match found.get(&target) {
+                    Some((stat, Ok(kind))) => {
+                        let (stat, kind) = (stat.clone(), kind.clone());
+                        self.nodes.insert(path, Node { stat, kind, layer: layer.index });
+                    }
+                    Some((_, Err(next))) => {
+                        layer.links.insert(path, next.clone());
+                    }
+                    None => {
+                        layer.links.insert(path, target.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no upper layer has the path, or hides it.
+    fn is_free(&self, path: &[u8], layer: usize) -> bool {
+        let decided = |node: &Node| node.layer != layer;
+        if self.nodes.get(path).is_some_and(decided) || self.deleted.contains(path) {
+            return false;
+        }
+        let mut at = path;
+        while let Some((parent, _)) = split(at) {
+            let replaced = self
+                .nodes
+                .get(parent)
+                .is_some_and(|node| decided(node) && !matches!(node.kind, Kind::Directory));
+            if replaced || self.deleted.contains(parent) || self.opaque.contains(parent) {
+                return false;
+            }
+            at = parent;
+        }
+        true
+    }
+
+    fn imply_parents(&mut self, path: &[u8], layer: usize) {
+        let mut at = path;
+        while let Some((parent, _)) = split(at) {
+            if self.nodes.contains_key(parent) || self.implied.contains(parent) {
+                return;
+            }
+            if self.wants.has(parent) && self.is_free(parent, layer) {
+                self.implied.insert(parent.to_vec());
+            }
+            at = parent;
+        }
+    }
+}
+
+/// What a hard link leads to: an inode, or another hard link.
+type Target = (Stat, Result<Kind, Vec<u8>>);
+
+/// What is noted of a layer while it is read.
+#[derive(Debug, Default)]
+struct Layer {
+    index: usize,
+    links: BTreeMap<Vec<u8>, Vec<u8>>,
+    deleted: Vec<Vec<u8>>,
+    opaque: Vec<Vec<u8>>,
+}
+
+fn read_text(
+    path: &[u8],
+    size: u64,
+    contents: &mut dyn Read,
+    limits: &Limits,
+) -> Result<Arc<[u8]>, Error> {
+    let maximum = limits.text_file;
+    if size > maximum {
+        return Err(Error::TooLarge { path: path.to_vec(), size, maximum });
+    }
+    let mut bytes = Vec::new();
+    contents
+        .take(size)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::Read { path: path.to_vec(), error })?;
+    Ok(bytes.into())
+}

@@ -1,0 +1,293 @@
+//! Why a layer cannot become a system extension.
+
+use crate::error::{ExitCode, Fault};
+use crate::escape::Escaped;
+use crate::layer::SinkError;
+
+/// Why a layer cannot become a system extension.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing below `usr` (row 64).
+    #[error("the layer has no usr: found {found}, expected files below usr/")]
+    NoUsr {
+        /// What the layer has at its top level.
+        found: String,
+    },
+    /// A top-level path belongs below `usr`, where there is another already (R26).
+    #[error(
+        "{} ({found}) belongs to {}, which is another {there}, expected a link to it or an equal file",
+        Escaped(path),
+        Escaped(target)
+    )]
+    Clash {
+        /// The path.
+        path: Vec<u8>,
+        /// Its type.
+        found: &'static str,
+        /// Where it belongs.
+        target: Vec<u8>,
+        /// The type of what is there.
+        there: &'static str,
+    },
+    /// A default is in `etc` and in `usr/etc` (row 68).
+    #[error(
+        "found both {} ({found}) and {} ({there}), expected one of them",
+        Escaped(path),
+        Escaped(target)
+    )]
+    TwoPlaces {
+        /// The path in `etc`.
+        path: Vec<u8>,
+        /// Its type.
+        found: &'static str,
+        /// The path in `usr/etc`.
+        target: Vec<u8>,
+        /// The type of what is there.
+        there: &'static str,
+    },
+    /// A path has another type than in the base (R16).
+    #[error("{} is a {found}, expected a {base} as in the base image", Escaped(path))]
+    TypeConflict {
+        /// The path.
+        path: Vec<u8>,
+        /// Its type in the layer.
+        found: &'static str,
+        /// Its type in the base.
+        base: String,
+    },
+    /// Something stands where a directory is needed.
+    #[error("{} is a {found}, expected a directory", Escaped(path))]
+    NotDirectory {
+        /// The path.
+        path: Vec<u8>,
+        /// Its type.
+        found: &'static str,
+    },
+    /// A device, fifo or socket (row 60).
+    #[error(
+        "{} is a {found}, expected only files, directories and symlinks below usr/",
+        Escaped(path)
+    )]
+    Special {
+        /// The path.
+        path: Vec<u8>,
+        /// Its type.
+        found: &'static str,
+    },
+    /// An extended attribute that would change how the host sees other files (archive rule 10).
+    #[error("{} has the attribute {}, expected none of that kind", Escaped(path), Escaped(name))]
+    Xattr {
+        /// The path.
+        path: Vec<u8>,
+        /// The attribute's name.
+        name: Vec<u8>,
+    },
+    /// The layer deletes paths of the base, and the user does not allow that (row 59a).
+    #[error("the layer deletes {} from the base, expected no whiteouts", Escaped(path))]
+    Whiteout {
+        /// The first such path.
+        path: Vec<u8>,
+    },
+    /// A file gives its user more rights, and the user does not allow that (row 61).
+    #[error("{} has {what}, expected none with --deny setuid", Escaped(path))]
+    Privileged {
+        /// The path.
+        path: Vec<u8>,
+        /// What gives the rights.
+        what: &'static str,
+    },
+    /// The extension's name is none (R1).
+    #[error("{name:?} cannot be an extension's name: {problem}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What was found, and what was expected.
+        problem: &'static str,
+    },
+    /// A value that the user gave cannot be in a release file.
+    #[error("found {value:?} as {key}, expected {expected}")]
+    Option {
+        /// The variable.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A value from the image cannot be in a release file.
+    #[error("the {source_of} has {key}={value:?}, expected {expected}")]
+    Value {
+        /// Where it comes from.
+        source_of: &'static str,
+        /// The variable.
+        key: String,
+        /// The value.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// The layer ships a release file for an extension of another name (row 69).
+    #[error("the layer ships {}, expected none but extension-release.{expected}", Escaped(path))]
+    OtherRelease {
+        /// The path.
+        path: Vec<u8>,
+        /// The extension's name.
+        expected: String,
+    },
+    /// The layer ships a release file for other hosts (row 69).
+    #[error("the layer's release file has {key}={found:?}, expected {expected}")]
+    ReleaseMismatch {
+        /// The variable.
+        key: String,
+        /// Its value in the layer.
+        found: String,
+        /// Its value in the base or the image.
+        expected: String,
+    },
+    /// The layer's release file cannot be read (row 69).
+    #[error("{}: {problem}", Escaped(path))]
+    ReleaseFile {
+        /// The path.
+        path: Vec<u8>,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// The image runs on something that systemd has no name for (R3).
+    #[error("found the architecture {architecture:?}, expected one that systemd knows")]
+    Architecture {
+        /// The architecture, by Go's name.
+        architecture: String,
+    },
+    /// The policy labels a path with something that is no label.
+    #[error(
+        "the policy labels {} with {}, expected a label without NUL",
+        Escaped(path),
+        Escaped(label)
+    )]
+    Label {
+        /// The path in the image.
+        path: Vec<u8>,
+        /// The label.
+        label: Vec<u8>,
+    },
+    /// The policy has no label for a path (R35, row 95).
+    #[error("the policy has no label for {}, expected one for every path", Escaped(path))]
+    NoLabel {
+        /// The path, as it was looked up.
+        path: Vec<u8>,
+    },
+    /// The contents of a file that stays were not read.
+    #[error(
+        "the contents of {} were dropped while the layer was read, expected them",
+        Escaped(path)
+    )]
+    ContentsDropped {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// The contents of a file could not be stored.
+    #[error("{}: {source}", Escaped(path))]
+    Store {
+        /// The path.
+        path: Vec<u8>,
+        /// What failed.
+        source: SinkError,
+    },
+    /// The base does not say what an extension needs to know of it.
+    #[error(transparent)]
+    Base(#[from] crate::base::Error),
+}
+
+impl Fault for Error {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoUsr { .. }
+            | Self::Clash { .. }
+            | Self::TwoPlaces { .. }
+            | Self::TypeConflict { .. }
+            | Self::NotDirectory { .. }
+            | Self::Special { .. }
+            | Self::Xattr { .. }
+            | Self::Value { .. }
+            | Self::ReleaseFile { .. }
+            | Self::Architecture { .. }
+            | Self::Label { .. }
+            | Self::NoLabel { .. }
+            | Self::ContentsDropped { .. } => ExitCode::Malformed,
+            Self::Whiteout { .. } | Self::Privileged { .. } => ExitCode::Audit,
+            Self::Name { .. } | Self::Option { .. } => ExitCode::Usage,
+            Self::OtherRelease { .. } | Self::ReleaseMismatch { .. } => ExitCode::Identity,
+            Self::Store { .. } => ExitCode::Io,
+            Self::Base(error) => error.exit_code(),
+        }
+    }
+
+    fn id(&self) -> &'static str {
+        match self {
+            Self::NoUsr { .. } => "sysext.no-usr",
+            Self::Clash { .. } => "sysext.clash",
+            Self::TwoPlaces { .. } => "sysext.two-places",
+            Self::TypeConflict { .. } => "sysext.type-conflict",
+            Self::NotDirectory { .. } => "sysext.not-directory",
+            Self::Special { .. } => "sysext.special",
+            Self::Xattr { .. } => "sysext.xattr",
+            Self::Whiteout { .. } => "sysext.whiteout",
+            Self::Privileged { .. } => "sysext.privileged",
+            Self::Name { .. } => "sysext.name",
+            Self::Option { .. } => "sysext.option",
+            Self::Value { .. } => "sysext.value",
+            Self::OtherRelease { .. } => "sysext.other-release",
+            Self::ReleaseMismatch { .. } => "sysext.release-mismatch",
+            Self::ReleaseFile { .. } => "sysext.release-file",
+            Self::Architecture { .. } => "sysext.architecture",
+            Self::Label { .. } => "sysext.label",
+            Self::NoLabel { .. } => "sysext.no-label",
+            Self::ContentsDropped { .. } => "sysext.contents-dropped",
+            Self::Store { .. } => "sysext.store",
+            Self::Base(error) => error.id(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::NoUsr { .. } => {
+                "a system extension can only add to /usr: check that the right layer was taken (--layers)"
+            }
+            Self::Clash { .. } | Self::TwoPlaces { .. } | Self::NotDirectory { .. } => {
+                "ask the image's publisher to ship the path in one place only"
+            }
+            Self::TypeConflict { .. } => {
+                "ask the image's publisher to leave the base's path as it is: \
+                 the extension would hide what it leads to"
+            }
+            Self::Special { .. } | Self::Xattr { .. } | Self::Value { .. } => {
+                "ask the image's publisher to build it anew without it"
+            }
+            Self::Whiteout { .. } => {
+                "leave them out with --whiteouts=drop, or hide the host's files with --whiteouts=keep"
+            }
+            Self::Privileged { .. } => {
+                "check the file, and run again without --deny setuid if it may have these rights"
+            }
+            Self::Name { .. } => "choose another name with --name",
+            Self::Option { .. } => "give another value",
+            Self::OtherRelease { .. } => {
+                "this may be another extension than the one asked for: check the reference, \
+                 or give the layer's own name with --name"
+            }
+            Self::ReleaseMismatch { .. } => {
+                "this extension is made for other hosts: check the reference, \
+                 or ask the image's publisher to build it anew"
+            }
+            Self::ReleaseFile { .. } => "ask the image's publisher to repair the release file",
+            Self::Architecture { .. } => "choose another platform of the image with --platform",
+            Self::Label { .. } | Self::NoLabel { .. } => {
+                "label with another policy (--selinux host|DIR), or not at all (--selinux none)"
+            }
+            Self::ContentsDropped { .. } => "this is a fault of oci2sysext: please report it",
+            Self::Store { .. } => "make room, or choose another place with -o or $TMPDIR",
+            Self::Base(error) => return error.advice(),
+        }
+        .to_owned()
+    }
+}

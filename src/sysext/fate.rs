@@ -1,0 +1,90 @@
+//! What becomes of a path of a layer, before anything but its name is known: whether its
+//! contents are stored at once, kept until the transforms have looked at it, or never read.
+
+use super::rules;
+use crate::layer::Fate;
+use crate::tree::{is_within, split};
+
+/// Tells the fate of paths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fates {
+    /// Whether caches that would shadow the host's stay (`--keep-caches`, R19).
+    pub keep_caches: bool,
+}
+
+impl Fates {
+    /// The fate of a path. It never drops what [`super::convert`] might still want.
+    pub fn fate(self, path: &[u8]) -> Fate {
+        if is_read(path) {
+            return Fate::Hold;
+        }
+        let never = rules::etc_state(path).is_some()
+            || rules::package_database(path).is_some()
+            || (!self.keep_caches && rules::cache(path).is_some())
+            || is_within(path, rules::OS_RELEASE);
+        if never {
+            return Fate::Drop;
+        }
+        let top: &[u8] = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+        match top {
+            b"usr" => Fate::Keep,
+            // Where these go depends on the base, and on what else the layer has (R21, R26).
+            b"etc" | b"lib" | b"lib64" | b"bin" | b"sbin" => Fate::Hold,
+            _ => Fate::Drop,
+        }
+    }
+}
+
+/// Whether later rooms read the contents: policy (R30), accounts (R24), release files (row 69).
+fn is_read(path: &[u8]) -> bool {
+    let accounts = |name: &[u8]| matches!(name, b"passwd" | b"group");
+    let policy = |path: &[u8]| {
+        path == b"selinux/config"
+            || (path.starts_with(b"selinux/")
+                && split(path).is_some_and(|(parent, name)| {
+                    parent.ends_with(b"/contexts/files")
+                        && name.starts_with(b"file_contexts")
+                        && !name.ends_with(b".bin")
+                }))
+    };
+    rules::below_etc(path).is_some_and(|below| accounts(below) || policy(below))
+        || is_within(path, rules::RELEASE_DIRECTORY)
+        || is_within(path, b"usr/lib/sysusers.d")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fate_of_a_path_is_told_by_its_name() {
+        let fates = Fates::default();
+        for (path, fate) in [
+            ("usr/bin/mc", Fate::Keep),
+            ("usr", Fate::Keep),
+            ("usrlocal", Fate::Drop),
+            ("usr/lib/os-release", Fate::Drop),
+            ("usr/lib/os-release/x", Fate::Drop),
+            ("usr/lib/os-release.d", Fate::Keep),
+            ("usr/lib/extension-release.d/extension-release.mc", Fate::Hold),
+            ("usr/lib/sysimage/rpm/rpmdb.sqlite", Fate::Drop),
+            ("usr/share/info/dir", Fate::Drop),
+            ("usr/etc/mc/mc.ext", Fate::Keep),
+            ("usr/etc/shadow", Fate::Drop),
+            ("usr/etc/passwd", Fate::Hold),
+            ("etc/shadow", Fate::Drop),
+            ("etc/group", Fate::Hold),
+            ("etc/selinux/config", Fate::Hold),
+            ("etc/selinux/targeted/contexts/files/file_contexts.local", Fate::Hold),
+            ("etc/selinux/targeted/contexts/files/file_contexts.bin", Fate::Drop),
+            ("etc/selinux/targeted/policy/policy.33", Fate::Drop),
+            ("etc/mc/mc.ext", Fate::Hold),
+            ("lib64/libx.so", Fate::Hold),
+            ("var/lib/rpm/x", Fate::Drop),
+            ("opt/x", Fate::Drop),
+        ] {
+            assert_eq!(fates.fate(path.as_bytes()), fate, "{path}");
+        }
+        assert_eq!(Fates { keep_caches: true }.fate(b"usr/share/info/dir"), Fate::Keep);
+    }
+}

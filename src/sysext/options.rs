@@ -1,0 +1,68 @@
+//! What the user says about an extension: its name, its hosts, and what may be in it.
+
+use std::fmt;
+
+use crate::limits::Limits;
+use crate::oci::Platform;
+use crate::selinux::Lookup;
+use crate::tree::Timestamp;
+
+/// Gives the label of an absolute path and the file type bits of its `st_mode`.
+pub type Labeller<'a> = dyn Fn(&[u8], u16) -> Lookup<'a> + 'a;
+
+/// How a layer is turned into an extension.
+#[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct SysextOptions<'a> {
+    /// The extension's name (R1).
+    pub name: String,
+    /// The name by which systemd will look for the release file: that of the image without its
+    /// suffix, as [`super::image_name`] tells; none where the image has no such file.
+    pub image_name: Option<String>,
+    /// What the image runs on, by its configuration.
+    pub platform: Platform,
+    /// The time of directories and files that the layer does not have; [`super::created`].
+    pub created: Timestamp,
+    /// `--id`
+    pub id: Option<String>,
+    /// `--version-id`
+    pub version_id: Option<String>,
+    /// `--sysext-level`
+    pub sysext_level: Option<String>,
+    /// `--any-host`
+    pub any_host: bool,
+    /// `--keep-caches` (R19)
+    pub keep_caches: bool,
+    /// `--whiteouts` (row 59a)
+    pub whiteouts: Whiteouts,
+    /// `--deny setuid` (row 61)
+    pub deny_setuid: bool,
+    /// Whether the image's signature was not checked (`--insecure-skip-signature`).
+    pub unverified: bool,
+    /// How much of a file is read.
+    pub limits: Limits,
+    /// Gives labels; none with `--selinux none`.
+    pub labels: Option<&'a Labeller<'a>>,
+}
+
+impl fmt::Debug for SysextOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SysextOptions")
+            .field("name", &self.name)
+            .field("platform", &self.platform)
+            .field("labels", &self.labels.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of what a layer deletes from the layers below it (row 59a).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// It is dropped and reported: the base's files stay visible.
+    #[default]
+    Drop,
+    /// It becomes overlay whiteouts, which hide files of the host (R14).
+    Keep,
+    /// The run ends.
+    Refuse,
+}

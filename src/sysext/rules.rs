@@ -1,0 +1,250 @@
+//! Which paths never reach an extension, as told by their names alone: package databases (R18),
+//! caches there can be only one of (R19), state of one machine (R20), os-release (R6).
+
+/// Why a path is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// The rule, such as `R20`.
+    pub id: &'static str,
+    /// Why, in words.
+    pub reason: &'static str,
+}
+
+/// `usr/lib/os-release`, whatever it is: systemd refuses an image that has it (row 65).
+pub(super) const OS_RELEASE: &[u8] = b"usr/lib/os-release";
+
+/// Where release files are (R1).
+pub(super) const RELEASE_DIRECTORY: &[u8] = b"usr/lib/extension-release.d";
+
+/// The release file's name, up to the extension's.
+pub(super) const RELEASE_PREFIX: &[u8] = b"extension-release.";
+
+/// Every pattern covers the paths it matches and all below them.
+const PACKAGE_DATABASES: &[&str] = &[
+    "usr/share/rpm",
+    "usr/lib/sysimage/rpm",
+    "usr/lib/sysimage/rpm-ostree-base-db",
+    "usr/lib/sysimage/libdnf5",
+    "usr/lib/sysimage/zypp",
+    "var/lib/rpm",
+    "var/lib/dnf",
+    "var/lib/zypp",
+    "var/lib/dpkg",
+    "var/cache/libdnf5",
+];
+
+const CACHES: &[&str] = &[
+    "usr/share/icons/*/icon-theme.cache",
+    "usr/share/glib-2.0/schemas/gschemas.compiled",
+    "usr/share/applications/mimeinfo.cache",
+    "usr/share/mime/mime.cache",
+    "usr/share/mime/XMLnamespaces",
+    "usr/share/mime/aliases",
+    "usr/share/mime/generic-icons",
+    "usr/share/mime/globs",
+    "usr/share/mime/globs2",
+    "usr/share/mime/icons",
+    "usr/share/mime/magic",
+    "usr/share/mime/subclasses",
+    "usr/share/mime/treemagic",
+    "usr/share/mime/types",
+    "usr/share/mime/version",
+    "usr/lib/modules/*/modules.dep",
+    "usr/lib/modules/*/modules.dep.bin",
+    "usr/lib/modules/*/modules.alias",
+    "usr/lib/modules/*/modules.alias.bin",
+    "usr/lib/modules/*/modules.symbols",
+    "usr/lib/modules/*/modules.symbols.bin",
+    "usr/lib/modules/*/modules.softdep",
+    "usr/lib/modules/*/modules.softdep.bin",
+    "usr/lib/modules/*/modules.devname",
+    "usr/lib/modules/*/modules.devname.bin",
+    "usr/lib/udev/hwdb.bin",
+    "usr/lib/locale/locale-archive",
+    "usr/share/info/dir",
+    "usr/lib/.build-id",
+    "usr/lib64/gdk-pixbuf-2.0/*/loaders.cache",
+    "usr/lib/gdk-pixbuf-2.0/*/loaders.cache",
+    "usr/lib64/gio/modules/giomodule.cache",
+    "usr/lib/gio/modules/giomodule.cache",
+];
+
+/// Relative to `etc` or `usr/etc`.
+const ETC_STATE: &[&str] = &[
+    "passwd",
+    "passwd-",
+    "group",
+    "group-",
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    "subuid",
+    "subuid-",
+    "subgid",
+    "subgid-",
+    ".pwd.lock",
+    ".updated",
+    "ld.so.cache",
+    "machine-id",
+    "hostname",
+    "hosts",
+    "resolv.conf",
+    "mtab",
+    "ssh/ssh_host_*",
+    "selinux",
+    "alternatives",
+    "pki/ca-trust/extracted",
+    "udev/hwdb.bin",
+    "systemd/**/*.wants",
+    "systemd/**/*.requires",
+    "**/*.rpmnew",
+    "**/*.rpmsave",
+    "**/*.rpmorig",
+    "crypto-policies/state",
+    ".rpm-ostree*",
+];
+
+/// R18: the package manager's own records of one installation.
+pub(super) fn package_database(path: &[u8]) -> Option<Rule> {
+    covered(PACKAGE_DATABASES, path)
+        .then_some(Rule { id: "R18", reason: "the package database is the host's own" })
+}
+
+/// R19: files that are computed from what all packages of a host ship.
+pub(super) fn cache(path: &[u8]) -> Option<Rule> {
+    covered(CACHES, path)
+        .then_some(Rule { id: "R19", reason: "a cache that would shadow the host's" })
+}
+
+/// R20: state of the machine that built the layer.
+pub(super) fn etc_state(path: &[u8]) -> Option<Rule> {
+    below_etc(path)
+        .is_some_and(|path| covered(ETC_STATE, path))
+        .then_some(Rule { id: "R20", reason: "state of one machine, not a default" })
+}
+
+/// What of a path is below `etc` or `usr/etc`.
+pub(super) fn below_etc(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(b"etc/").or_else(|| path.strip_prefix(b"usr/etc/"))
+}
+
+fn covered(patterns: &[&str], path: &[u8]) -> bool {
+    patterns.iter().any(|pattern| covers(pattern.as_bytes(), path))
+}
+
+/// Whether a path or one of its ancestors matches. `**` stands for any number of components,
+/// `*` for any bytes within one.
+fn covers(pattern: &[u8], path: &[u8]) -> bool {
+    let (first, rest) = cut(pattern);
+    if first == b"**" {
+        let mut tail = Some(path);
+        while let Some(path) = tail {
+            if rest.is_some_and(|rest| covers(rest, path)) {
+                return true;
+            }
+            tail = cut(path).1;
+        }
+        return false;
+    }
+    let (name, below) = cut(path);
+    component_matches(first, name)
+        && rest.is_none_or(|rest| below.is_some_and(|below| covers(rest, below)))
+}
+
+fn cut(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match path.iter().position(|&byte| byte == b'/') {
+        Some(slash) => {
+            let (first, rest) = path.split_at(slash);
+            (first, rest.get(1..))
+        }
+        None => (path, None),
+    }
+}
+
+fn component_matches(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.iter().position(|&byte| byte == b'*') {
+        None => pattern == name,
+        Some(star) => {
+            let (prefix, suffix) = pattern.split_at(star);
+            let suffix = suffix.get(1..).unwrap_or_default();
+            name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r18_package_databases_and_what_is_below_them() {
+        for path in [
+            "usr/share/rpm",
+            "usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
+            "usr/lib/sysimage/libdnf5/packages.toml",
+            "var/lib/dpkg/status",
+        ] {
+            assert!(package_database(path.as_bytes()).is_some(), "{path}");
+        }
+        for path in ["usr/share/rpmlint", "usr/lib/sysimage", "usr/lib/rpm/macros"] {
+            assert!(package_database(path.as_bytes()).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn r19_caches() {
+        for path in [
+            "usr/share/icons/hicolor/icon-theme.cache",
+            "usr/lib/modules/6.1/modules.dep.bin",
+            "usr/lib/.build-id/ab/cdef",
+            "usr/share/info/dir",
+            "usr/lib64/gdk-pixbuf-2.0/2.10.0/loaders.cache",
+        ] {
+            assert!(cache(path.as_bytes()).is_some(), "{path}");
+        }
+        for path in [
+            "usr/share/icons/icon-theme.cache",
+            "usr/share/icons/a/b/icon-theme.cache",
+            "usr/lib/modules/6.1/extra/modules.dep",
+            "usr/lib/modules/6.1/modules.order",
+            "usr/share/mime/packages/x.xml",
+            "usr/share/info/dir.info",
+        ] {
+            assert!(cache(path.as_bytes()).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn r20_state_in_etc_and_in_usr_etc() {
+        for path in [
+            "etc/shadow",
+            "usr/etc/shadow-",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/selinux",
+            "etc/selinux/targeted/policy/policy.33",
+            "etc/systemd/system/multi-user.target.wants",
+            "etc/systemd/system/multi-user.target.wants/x.service",
+            "etc/systemd/user/sockets.target.requires/x.socket",
+            "etc/yum.repos.d/x.repo.rpmnew",
+            "etc/x.rpmsave",
+            "etc/.rpm-ostree-shadow-mode-fixed2.stamp",
+            "usr/etc/pki/ca-trust/extracted/pem/tls.pem",
+        ] {
+            assert!(etc_state(path.as_bytes()).is_some(), "{path}");
+        }
+        for path in [
+            "etc",
+            "etc/hosts.allow",
+            "etc/ssh/sshd_config",
+            "etc/pki/ca-trust/source/x.pem",
+            "etc/systemd/system/x.service",
+            "etc/x.wants",
+            "etc/pam.d/passwd",
+            "usr/share/passwd",
+            "etc/rpmnew",
+        ] {
+            assert!(etc_state(path.as_bytes()).is_none(), "{path}");
+        }
+    }
+}

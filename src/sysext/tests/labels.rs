@@ -1,0 +1,85 @@
+//! Labels.
+
+use super::*;
+use crate::error::{ExitCode, Fault};
+use crate::selinux::Lookup;
+use crate::sysext::labels as labelling;
+
+fn lookup(path: &[u8], file_type: u16) -> Lookup<'static> {
+    match path {
+        b"/usr/share/none" => Lookup::None,
+        b"/usr/share/missing" => Lookup::NoMatch,
+        _ if path.starts_with(b"/etc") => Lookup::Label(b"system_u:object_r:etc_t:s0"),
+        _ if path.starts_with(b"/usr/bin/") => Lookup::Label(b"system_u:object_r:bin_t:s0"),
+        _ if file_type == 0o040_000 => Lookup::Label(b"system_u:object_r:dir_t:s0"),
+        _ => Lookup::Label(b"system_u:object_r:usr_t:s0"),
+    }
+}
+
+fn labelled() -> SysextOptions<'static> {
+    SysextOptions { labels: Some(&lookup), ..options() }
+}
+
+fn label(done: &Outcome, path: &str) -> Option<String> {
+    let tree = done.sysext.tree();
+    let xattrs = &tree.inode(tree.lookup(path.as_bytes()).unwrap()).stat.xattrs;
+    xattrs.get(labelling::XATTR).map(|label| String::from_utf8(label.to_vec()).unwrap())
+}
+
+#[test]
+fn every_path_has_the_label_that_libselinux_would_write() {
+    let layer = "f usr/bin/a A\nf etc/app/x X\nf usr/share/none N";
+    let done = run(layer, &base(""), &labelled()).unwrap();
+    for (path, name) in [
+        ("", "dir_t"),
+        ("usr", "dir_t"),
+        ("usr/bin/a", "bin_t"),
+        ("usr/etc", "etc_t"),
+        ("usr/etc/app/x", "etc_t"),
+        ("usr/lib/extension-release.d/extension-release.x", "usr_t"),
+    ] {
+        let expected = format!("system_u:object_r:{name}:s0\0");
+        assert_eq!(label(&done, path), Some(expected), "{path}");
+    }
+    assert_eq!(label(&done, "usr/share/none"), None);
+    assert!(done.changes().contains("R35 kept usr/share/none\n"));
+}
+
+#[test]
+fn row_95_a_path_without_a_label_is_refused() {
+    let error = run("f usr/share/missing A", &base(""), &labelled()).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Malformed);
+    assert!(error.to_string().contains("/usr/share/missing"));
+    assert!(error.advice().contains("--selinux none"));
+    run("f usr/share/missing A", &base(""), &options()).unwrap();
+}
+
+#[test]
+fn hard_links_with_different_labels_become_two_inodes() {
+    let layer =
+        "f usr/bin/a A\nh usr/bin/b usr/bin/a\nh usr/share/c usr/bin/a\nh usr/share/d usr/bin/a";
+    let done = run(layer, &base(""), &labelled()).unwrap();
+    let tree = done.sysext.tree();
+    let ino = |path: &str| tree.lookup(path.as_bytes()).unwrap();
+    assert_eq!(ino("usr/bin/a"), ino("usr/bin/b"));
+    assert_eq!(ino("usr/share/c"), ino("usr/share/d"));
+    assert_ne!(ino("usr/bin/a"), ino("usr/share/c"));
+    assert_eq!(label(&done, "usr/share/d").unwrap(), "system_u:object_r:usr_t:s0\0");
+    assert!(done.tree().contains("f usr/share/c A\n"));
+    assert!(done.changes().contains("R35 changed usr/share/c\nR35 changed usr/share/d\n"));
+}
+
+#[test]
+fn r34_a_policy_of_the_extensions_own_is_told() {
+    let layer = "f usr/bin/a A\nf usr/share/selinux/packages/x.pp P\n\
+                 f etc/selinux/targeted/contexts/files/file_contexts F";
+    let warnings = run(layer, &base(""), &options()).unwrap().warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings.concat().contains("semodule -i /usr/share/selinux/packages/x.pp"));
+    let mut changes = Changes::default();
+    let types = [(b"bin_t".to_vec(), 1), (b"new_t".to_vec(), 2)].into();
+    let known = b"/usr/bin(/.*)?\tsystem_u:object_r:bin_t:s0\n/x -- <<none>>\n";
+    labelling::warn_of_new_types(&types, known, &mut changes);
+    assert_eq!(changes.warnings.len(), 1);
+    assert!(changes.warnings[0].message.starts_with("2 paths have the type new_t"));
+}
