@@ -17,8 +17,10 @@ pub struct Staged {
 }
 
 impl Staged {
-    fn new(file: std::fs::File, size: u64) -> Self {
-        Self { file, size }
+    /// The only maker: called with an image that was read back and is what it was made from.
+    fn checked(file: std::fs::File) -> std::io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
     }
 
     /// The image.
@@ -37,12 +39,12 @@ impl Staged {
     }
 }
 
-/// Why an image cannot be written.
+/// Why an image cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The image file cannot be written or read back.
-    #[error("cannot write the image: {0}")]
-    Io(std::io::Error),
+    #[error("cannot write or read the image: {0}")]
+    Io(#[from] std::io::Error),
     /// The object store cannot be read or written.
     #[error("object store {}: {error}", Escaped(path.as_os_str().as_bytes()))]
     Objects {
@@ -51,21 +53,45 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
-    /// The format cannot hold something of the tree.
-    #[error("/{}: found {problem}", Escaped(path))]
-    Unsupported {
-        /// The path in the image.
-        path: Vec<u8>,
+    /// The format has no way to say what the tree says.
+    #[error("{path}: {problem}")]
+    Unwritable {
+        /// The path, escaped.
+        path: String,
         /// What was found, and what was expected.
         problem: String,
     },
-    /// What was read back is not what was written.
-    #[error("the image does not read back as it was written: /{}: {problem}", Escaped(path))]
-    SelfCheck {
-        /// The path in the image.
-        path: Vec<u8>,
+    /// The self-check failed: the image that was read back is not the tree.
+    #[error("self-check: {path}: found {what} {found} in the image, expected {expected}")]
+    Mismatch {
+        /// The path, escaped.
+        path: String,
+        /// Which of its facts.
+        what: &'static str,
+        /// As the image has it.
+        found: String,
+        /// As the tree has it.
+        expected: String,
+    },
+    /// Something is not an image, or a broken one.
+    #[error("not a valid EROFS image: {problem}")]
+    Corrupt {
         /// What was found, and what was expected.
         problem: String,
+    },
+    /// An image has a feature that is not known.
+    #[error("cannot read this EROFS image: {problem}")]
+    Unsupported {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// An image has more of something than is accepted.
+    #[error("the image is above the limit: found more than {limit} for {name}")]
+    Limit {
+        /// The limit's name.
+        name: &'static str,
+        /// Its value.
+        limit: u64,
     },
 }
 
@@ -73,8 +99,11 @@ impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Io(_) | Self::Objects { .. } => ExitCode::Io,
-            Self::Unsupported { .. } => ExitCode::Limit,
-            Self::SelfCheck { .. } => ExitCode::Integrity,
+            Self::Mismatch { .. } => ExitCode::Integrity,
+            Self::Unwritable { .. } | Self::Corrupt { .. } | Self::Unsupported { .. } => {
+                ExitCode::Malformed
+            }
+            Self::Limit { .. } => ExitCode::Limit,
         }
     }
 
@@ -82,20 +111,28 @@ impl Fault for Error {
         match self {
             Self::Io(_) => "image.io",
             Self::Objects { .. } => "image.objects",
+            Self::Unwritable { .. } => "image.unwritable",
+            Self::Mismatch { .. } => "image.mismatch",
+            Self::Corrupt { .. } => "image.corrupt",
             Self::Unsupported { .. } => "image.unsupported",
-            Self::SelfCheck { .. } => "image.self-check",
+            Self::Limit { .. } => "image.limit",
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::Io(_) => "make room, or choose another place with -o",
-            Self::Objects { .. } => "make room or get write access, or choose another --objects",
-            Self::Unsupported { .. } => "choose another --format",
-            Self::SelfCheck { .. } => {
-                "nothing was published: check the disk, and report this if it happens again"
+            Self::Io(_) => "make room, or choose another place with -o".to_owned(),
+            Self::Objects { .. } => {
+                "make room or get write access, or choose another place with --objects".to_owned()
             }
+            Self::Unwritable { .. } => "ask the image's publisher to build it anew".to_owned(),
+            Self::Mismatch { .. } => {
+                "check the disk and the memory of this machine; if they are well, report a bug"
+                    .to_owned()
+            }
+            Self::Corrupt { .. } => "make the image anew".to_owned(),
+            Self::Unsupported { .. } => "read it with dump.erofs of a newer erofs-utils".to_owned(),
+            Self::Limit { name, .. } => format!("raise it with --limit {name}=N"),
         }
-        .to_owned()
     }
 }

@@ -208,7 +208,10 @@ mod tests {
     fn an_index_is_nothing_else() {
         // Row 35: an index in an index.
         let nested = INDEX.replace("image.manifest.v1", "image.index.v1");
-        let entry = Descriptor { media_type: MediaType(INDEXES[0].to_owned()), ..chosen() };
+        let entry = Descriptor {
+            media_type: crate::oci::MediaType("application/vnd.oci.image.index.v1+json".to_owned()),
+            ..chosen()
+        };
         let error = select(&verified(&nested), nested.as_bytes(), &entry).unwrap_err();
         assert_eq!(code(&error), 7);
         for field in ["layers", "config"] {

@@ -8,7 +8,7 @@ mod objects;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use composefs::erofs::format::FormatVersion;
@@ -57,8 +57,7 @@ pub fn write(tree: &Tree<Contents>, mut file: File) -> Result<Image, Error> {
     file.read_to_end(&mut written)?;
     check(tree, &written)?;
     let digest = compute_verity::<Sha256HashValue>(&written).to_hex();
-    let size = u64::try_from(written.len()).unwrap_or(u64::MAX);
-    Ok(Image { staged: Staged::new(file, size), digest })
+    Ok(Image { staged: Staged::checked(file)?, digest })
 }
 
 /// The version that `mkcomposefs` writes unless told otherwise: 1 if the tree has a whiteout,
@@ -82,20 +81,20 @@ pub fn encode<H: FsVerityHashValue>(
     version: FormatVersion,
 ) -> Result<Box<[u8]>, Error> {
     let filesystem = filesystem(tree)?;
-    let valid = ValidatedFileSystem::new(filesystem)
-        .map_err(|error| Error::Unsupported { path: Vec::new(), problem: error.to_string() })?;
+    let valid =
+        ValidatedFileSystem::new(filesystem).map_err(|error| unwritable(&[], error.to_string()))?;
     Ok(mkfs_erofs_versioned(&valid, version))
 }
 
 /// Reads an image with the `composefs` crate's reader and compares it with the tree.
 fn check(tree: &Tree<Contents>, image: &[u8]) -> Result<(), Error> {
-    let mismatch = |problem: String| Error::SelfCheck { path: Vec::new(), problem };
+    let corrupt = |problem| Error::Corrupt { problem };
     let read = erofs_to_filesystem::<Sha256HashValue>(image)
-        .map_err(|error| mismatch(format!("the reader refuses the image: {error:#}")))?;
+        .map_err(|error| corrupt(format!("{error:#}")))?;
     let text = |filesystem: &cfs::FileSystem<Sha256HashValue>| {
         let mut text = Vec::new();
         composefs::dumpfile::write_dumpfile(&mut text, filesystem)
-            .map_err(|error| mismatch(format!("cannot list the image: {error:#}")))?;
+            .map_err(|error| corrupt(format!("{error:#}")))?;
         Ok::<_, Error>(text)
     };
     let (found, expected) = (text(&read)?, text(&filesystem(tree)?)?);
@@ -104,7 +103,12 @@ fn check(tree: &Tree<Contents>, image: &[u8]) -> Result<(), Error> {
     }
     let mut lines = found.split(|&b| b == b'\n').zip(expected.split(|&b| b == b'\n'));
     let (found, expected) = lines.find(|(a, b)| a != b).unwrap_or_default();
-    Err(mismatch(format!("found {}, expected {}", Escaped(found), Escaped(expected))))
+    Err(Error::Mismatch {
+        path: "/".to_owned(),
+        what: "the line",
+        found: Escaped(found).to_string(),
+        expected: Escaped(expected).to_string(),
+    })
 }
 
 /// The tree in the crate's own types.
@@ -144,8 +148,7 @@ fn entries<'a, H: FsVerityHashValue>(
         let inode = tree.inode(ino);
         let entry = if let Content::Directory(below) = &inode.content {
             if done.insert(ino, None).is_some() {
-                let problem = "a directory with two names, expected one".to_owned();
-                return Err(Error::Unsupported { path, problem });
+                return Err(unwritable(&path, "found a directory with two names, expected one"));
             }
             let mut directory = cfs::Directory::new(stat(&path, &inode.stat)?);
             for (name, inode) in entries(tree, &path, below, filesystem, done)? {
@@ -169,10 +172,8 @@ fn entries<'a, H: FsVerityHashValue>(
 fn check_name(path: &[u8], name: &[u8]) -> Result<(), Error> {
     let reserved = matches!(name, b"" | b"." | b"..");
     if reserved || name.len() > NAME_MAX || name.iter().any(|b| matches!(b, b'/' | 0)) {
-        return Err(Error::Unsupported {
-            path: path.to_vec(),
-            problem: format!("the name \"{}\", expected a file name", Escaped(name)),
-        });
+        let problem = format!("found the name \"{}\", expected a file name", Escaped(name));
+        return Err(unwritable(path, problem));
     }
     Ok(())
 }
@@ -182,9 +183,8 @@ fn leaf_content<H: FsVerityHashValue>(
     content: &Content<Contents<H>>,
 ) -> Result<cfs::LeafContent<H>, Error> {
     use composefs::generic_tree::LeafContent;
-    let too_long = |what: &str, found: usize, expected: usize| Error::Unsupported {
-        path: path.to_vec(),
-        problem: format!("{what} of {found} bytes, expected at most {expected}"),
+    let too_long = |what: &str, found: usize, expected: usize| {
+        unwritable(path, format!("found {what} of {found} bytes, expected at most {expected}"))
     };
     Ok(match content {
         Content::Regular(contents) => LeafContent::Regular(match &contents.stored {
@@ -213,15 +213,15 @@ fn stat(path: &[u8], stat: &Stat) -> Result<cfs::Stat, Error> {
     let mut xattrs = std::collections::BTreeMap::new();
     for (name, value) in stat.xattrs.iter() {
         if name.len() > XATTR_NAME_MAX || value.len() > XATTR_VALUE_MAX {
-            return Err(Error::Unsupported {
-                path: path.to_vec(),
-                problem: format!(
-                    "an extended attribute with a name of {} and a value of {} bytes, \
+            return Err(unwritable(
+                path,
+                format!(
+                    "found an extended attribute with a name of {} and a value of {} bytes, \
                      expected at most {XATTR_NAME_MAX} and {XATTR_VALUE_MAX}",
                     name.len(),
                     value.len()
                 ),
-            });
+            ));
         }
         xattrs.insert(OsStr::from_bytes(name).into(), value.into());
     }
@@ -235,8 +235,6 @@ fn stat(path: &[u8], stat: &Stat) -> Result<cfs::Stat, Error> {
     })
 }
 
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+fn unwritable(path: &[u8], problem: impl Into<String>) -> Error {
+    Error::Unwritable { path: format!("/{}", Escaped(path)), problem: problem.into() }
 }

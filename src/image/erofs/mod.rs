@@ -1,1 +1,49 @@
 //! EROFS, written in one pass and read back by a reader that shares no code with the writer.
+//!
+//! | block | what |
+//! |---|---|
+//! | 0 | the superblock |
+//! | 1 … | contents of files, in the order in which they came |
+//! | `meta_blkaddr` … | inodes, with their attributes, indexes and inline tails |
+//! | `xattr_blkaddr` … | attributes that inodes share |
+//! | … | directories and symlinks that do not fit behind their inodes |
+//!
+//! [`Writer`] takes the contents while the layer is being read, and writes everything else when
+//! the tree is known. [`Reader`] and [`check`] know nothing of it but [`format`].
+
+mod check;
+mod compress;
+mod directory;
+mod dump;
+mod format;
+mod index;
+mod layout;
+mod lz4;
+mod metadata;
+mod options;
+mod pool;
+mod reader;
+mod verity;
+mod writer;
+mod xattr;
+
+pub use check::{Expected, check};
+pub use dump::dump;
+pub use options::{ClusterSize, Compression, Level, Options};
+pub use reader::{File, Image, Located, Reader};
+pub use writer::{Contents, Writer};
+
+/// Bytes of a block, on every machine (R10).
+const BLOCK: u64 = 4096;
+
+/// The length of bytes.
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// A number of bytes as a size in memory.
+#[expect(clippy::as_conversions, reason = "u64 is usize on the 64-bit targets we support")]
+const fn size(bytes: u64) -> usize {
+    const _: () = assert!(usize::BITS == 64);
+    bytes as usize
+}

@@ -1,0 +1,256 @@
+//! The contents of an inode of an image, from the start to the end.
+
+use std::io::{self, Read};
+
+use super::super::format::{
+    ChunkIndex, EROFS_CHUNK_FORMAT_BLKBITS_MASK, EROFS_CHUNK_FORMAT_INDEXES,
+    EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED, EROFS_INODE_COMPRESSED_COMPACT,
+    EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE, EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR,
+    Z_EROFS_COMPRESSION_LZ4, Z_EROFS_PCLUSTER_MAX_DSIZE, Z_EROFS_PCLUSTER_MAX_SIZE,
+};
+use super::super::{BLOCK, lz4, size};
+use super::inode::Inode;
+use super::lclusters::Lclusters;
+use super::{Reader, corrupt, unsupported};
+use crate::image::Error;
+
+/// Reads the contents of an inode.
+#[derive(Debug)]
+pub struct File<'a> {
+    reader: &'a Reader,
+    inode: Inode,
+    lclusters: Option<Lclusters>,
+    position: u64,
+    /// A part of the contents that was decompressed: from where, and the bytes.
+    decompressed: (u64, Vec<u8>),
+}
+
+/// A part of the contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where in the contents it starts.
+    pub start: u64,
+    /// How long it is there.
+    pub length: u64,
+    /// Where its bytes are.
+    pub source: Source,
+}
+
+/// Where bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the image, as they are.
+    Plain { position: u64 },
+    /// Nowhere: zeros.
+    Hole,
+    /// In the image, as they are, but each at its place in the block.
+    Interlaced { position: u64 },
+    /// In the image, compressed.
+    Compressed { position: u64, length: u64, algorithm: u8, partial: bool },
+    /// In the packed inode.
+    Fragment { offset: u64 },
+}
+
+impl<'a> File<'a> {
+    pub(super) fn new(reader: &'a Reader, inode: Inode) -> Result<Self, Error> {
+        let compressed =
+            matches!(inode.layout, EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL);
+        let lclusters =
+            if compressed && inode.size > 0 { Some(Lclusters::new(reader, &inode)?) } else { None };
+        Ok(Self { reader, inode, lclusters, position: 0, decompressed: (0, Vec::new()) })
+    }
+
+    /// Fills `bytes` with what comes next.
+    pub(super) fn fill(&mut self, mut bytes: &mut [u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let n = self.read_some(bytes)?;
+            if n == 0 {
+                let (nid, size) = (self.inode.nid, self.inode.size);
+                return Err(corrupt(format!("found the end of inode {nid} after {size} bytes")));
+            }
+            bytes = bytes.get_mut(n..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte, unless there is none left.
+    pub(in super::super) fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Error> {
+        if self.position >= self.inode.size || bytes.is_empty() {
+            return Ok(0);
+        }
+        let (start, kept) = &self.decompressed;
+        let skip = self.position.checked_sub(*start).map(size);
+        if let Some(kept) = skip.and_then(|skip| kept.get(skip..)).filter(|kept| !kept.is_empty()) {
+            let n = kept.len().min(bytes.len());
+            bytes.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+            self.position += u64::try_from(n).unwrap_or(u64::MAX);
+            return Ok(n);
+        }
+        let extent = self.extent()?;
+        let inside = self.position - extent.start;
+        let left = usize::try_from(extent.length - inside).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.get_mut(..left).unwrap_or_default();
+        match extent.source {
+            Source::Plain { position } => self.reader.read_at(bytes, position + inside)?,
+            Source::Hole => bytes.fill(0),
+            Source::Interlaced { .. } | Source::Compressed { .. } => {
+                self.decompressed = (extent.start, self.decompress(&extent)?);
+                return self.read_some(bytes);
+            }
+            Source::Fragment { offset } => self.read_fragment(bytes, offset + inside)?,
+        }
+        self.position += u64::try_from(left).unwrap_or(u64::MAX);
+        Ok(left)
+    }
+
+    /// The extent that `position` is in.
+    fn extent(&self) -> Result<Extent, Error> {
+        let extent = match (&self.lclusters, self.inode.layout) {
+            (Some(lclusters), _) => lclusters.extent(self.reader, self.position)?,
+            (None, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
+            (None, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
+            (None, layout) => return Err(unsupported(format!("found the data layout {layout}"))),
+        };
+        let end = extent.start.checked_add(extent.length);
+        let end = end.filter(|&end| end <= self.inode.size && end > self.position);
+        if extent.start > self.position || end.is_none() {
+            return Err(corrupt(format!(
+                "found {} bytes at {} of inode {}, expected those at {} of {}",
+                extent.length, extent.start, self.inode.nid, self.position, self.inode.size
+            )));
+        }
+        Ok(extent)
+    }
+
+    fn flat(&self) -> Extent {
+        let size = self.inode.size;
+        let position = u64::from(self.inode.i_u) * BLOCK;
+        let tail = if self.inode.layout == EROFS_INODE_FLAT_INLINE {
+            // A size of whole blocks has a whole block as its tail.
+            size - (size - 1) / BLOCK * BLOCK
+        } else {
+            0
+        };
+        if self.position < size - tail {
+            Extent { start: 0, length: size - tail, source: Source::Plain { position } }
+        } else {
+            let source = Source::Plain { position: self.inode.body };
+            Extent { start: size - tail, length: tail, source }
+        }
+    }
+
+    fn chunk(&self) -> Result<Extent, Error> {
+        let format = self.inode.i_u;
+        let known = EROFS_CHUNK_FORMAT_BLKBITS_MASK | EROFS_CHUNK_FORMAT_INDEXES;
+        let bits = BLOCK.ilog2() + (format & EROFS_CHUNK_FORMAT_BLKBITS_MASK);
+        if format & 0xffff & !known != 0 {
+            return Err(unsupported(format!("found the chunk format {format:#x}")));
+        }
+        let number = self.position >> bits;
+        let start = number << bits;
+        let length = (1 << bits).min(self.inode.size - start);
+        let indexed = format & EROFS_CHUNK_FORMAT_INDEXES != 0;
+        let unit = if indexed { 8 } else { 4 };
+        let table = self.inode.body.next_multiple_of(unit);
+        let place = number
+            .checked_mul(unit)
+            .and_then(|offset| offset.checked_add(table))
+            .ok_or_else(|| corrupt(format!("found too many chunks in inode {}", self.inode.nid)))?;
+        let block = if indexed {
+            let index: ChunkIndex = self.reader.structure(place)?;
+            if index.device_id.get() != 0 {
+                return Err(unsupported(format!("found a chunk on device {}", index.device_id)));
+            }
+            index.startblk_lo.get()
+        } else {
+            self.reader.structure::<zerocopy::little_endian::U32>(place)?.get()
+        };
+        let source = match block {
+            EROFS_NULL_ADDR => Source::Hole,
+            block => Source::Plain { position: u64::from(block) * BLOCK },
+        };
+        Ok(Extent { start, length, source })
+    }
+
+    fn decompress(&self, extent: &Extent) -> Result<Vec<u8>, Error> {
+        let nid = self.inode.nid;
+        if extent.length > Z_EROFS_PCLUSTER_MAX_DSIZE {
+            return Err(corrupt(format!(
+                "found {} bytes in a cluster of inode {nid}",
+                extent.length
+            )));
+        }
+        let mut bytes = vec![0; size(extent.length)];
+        match extent.source {
+            Source::Compressed {
+                algorithm: Z_EROFS_COMPRESSION_LZ4,
+                position,
+                length,
+                partial,
+            } => {
+                if length > u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
+                    return Err(corrupt(format!(
+                        "found a cluster of {length} bytes in inode {nid}"
+                    )));
+                }
+                let mut cluster = vec![0; size(length)];
+                self.reader.read_at(&mut cluster, position)?;
+                let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
+                let skip =
+                    if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
+                let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
+                let whole = if partial || !padded {
+                    lz4::decompress_start(block, &mut bytes)
+                } else {
+                    lz4::decompress(block, &mut bytes)
+                };
+                if !whole {
+                    return Err(corrupt(format!(
+                        "found a broken LZ4 block at {position}, expected {} bytes of inode {nid}",
+                        extent.length
+                    )));
+                }
+            }
+            Source::Compressed { algorithm, .. } => {
+                return Err(unsupported(format!("found the algorithm {algorithm} in inode {nid}")));
+            }
+            Source::Interlaced { position } => {
+                if extent.length > BLOCK {
+                    return Err(corrupt(format!("found a long plain cluster in inode {nid}")));
+                }
+                let mut block = vec![0; size(BLOCK)];
+                self.reader.read_at(&mut block, position)?;
+                block.rotate_left(size(extent.start % BLOCK));
+                bytes.iter_mut().zip(block).for_each(|(to, from)| *to = from);
+            }
+            Source::Plain { .. } | Source::Hole | Source::Fragment { .. } => {}
+        }
+        Ok(bytes)
+    }
+
+    fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
+        let packed = self.reader.superblock.packed_nid.get();
+        if packed == 0 || packed == self.inode.nid {
+            return Err(corrupt(format!(
+                "found a fragment of inode {}, but nowhere for it",
+                self.inode.nid
+            )));
+        }
+        let mut file = File::new(self.reader, self.reader.inode(packed)?)?;
+        // The packed inode has no fragments itself, so this does not go deeper.
+        if file.lclusters.as_ref().is_some_and(Lclusters::has_fragment) {
+            return Err(corrupt("found a fragment of the packed inode".to_owned()));
+        }
+        file.position = offset;
+        file.fill(bytes)
+    }
+}
+
+impl Read for File<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.read_some(bytes).map_err(|error| match error {
+            Error::Io(error) => error,
+            error => io::Error::new(io::ErrorKind::InvalidData, error),
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! Reads EROFS images, of ours and of `mkfs.erofs`, and believes nothing that they say.
+
+mod data;
+mod directory;
+mod inode;
+mod lclusters;
+mod xattr;
+
+pub use data::File;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use self::inode::Inode;
+use super::format::{
+    EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_CHUNKED_FILE,
+    EROFS_FEATURE_INCOMPAT_COMPR_CFGS, EROFS_FEATURE_INCOMPAT_COMPR_HEAD2,
+    EROFS_FEATURE_INCOMPAT_FRAGMENTS, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING,
+    EROFS_FEATURE_INCOMPAT_ZTAILPACKING, EROFS_ISLOTBITS, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET,
+    SuperBlock,
+};
+use super::{BLOCK, len, size};
+use crate::image::Error;
+use crate::limits::Limits;
+use crate::tree::{self, Content, Directory, Ino, Tree};
+
+/// Feature flags of images that can be read.
+const KNOWN_FEATURES: u32 = EROFS_FEATURE_INCOMPAT_LZ4_0PADDING
+    | EROFS_FEATURE_INCOMPAT_COMPR_CFGS
+    | EROFS_FEATURE_INCOMPAT_CHUNKED_FILE
+    | EROFS_FEATURE_INCOMPAT_COMPR_HEAD2
+    | EROFS_FEATURE_INCOMPAT_ZTAILPACKING
+    | EROFS_FEATURE_INCOMPAT_FRAGMENTS;
+
+/// An image that is being read.
+#[derive(Debug)]
+pub struct Reader {
+    file: std::fs::File,
+    superblock: SuperBlock,
+    /// Bytes of the file system.
+    length: u64,
+    /// What was read last of the metadata: from where, and the bytes.
+    window: RefCell<(u64, Vec<u8>)>,
+}
+
+/// The contents of a regular file of an image.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Number of the inode.
+    pub(super) nid: u64,
+    /// Length in bytes.
+    pub(super) size: u64,
+    /// Their fs-verity digest, once somebody has asked for it.
+    pub(super) verity: Option<[u8; 32]>,
+}
+
+/// All paths of an image.
+#[derive(Debug)]
+pub struct Image {
+    /// The paths.
+    pub tree: Tree<Located>,
+    /// By inode, how many links it says that it has.
+    pub(super) links: Vec<u32>,
+}
+
+impl Reader {
+    /// Reads the superblock.
+    pub fn open(file: std::fs::File) -> Result<Self, Error> {
+        let file_length = file.metadata()?.len();
+        let mut first = vec![0; size(BLOCK)];
+        file.read_exact_at(&mut first, 0).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => corrupt(format!(
+                "found {file_length} bytes, expected a superblock in the first {BLOCK}"
+            )),
+            _ => Error::Io(error),
+        })?;
+        let behind = first.get(EROFS_SUPER_OFFSET..).unwrap_or_default();
+        let (superblock, _) = SuperBlock::read_from_prefix(behind)
+            .map_err(|_| corrupt("found no room for a superblock".to_owned()))?;
+        let magic = superblock.magic.get();
+        if magic != EROFS_SUPER_MAGIC_V1 {
+            return Err(corrupt(format!(
+                "found the magic number {magic:#010x}, expected {EROFS_SUPER_MAGIC_V1:#010x} of EROFS"
+            )));
+        }
+        let features = superblock.feature_incompat.get();
+        if features & !KNOWN_FEATURES != 0 || superblock.extra_devices.get() != 0 {
+            return Err(unsupported(format!(
+                "found feature flags {features:#x} and {} other devices, expected none but {:#x}",
+                superblock.extra_devices, KNOWN_FEATURES
+            )));
+        }
+        if superblock.blkszbits != 12 || superblock.dirblkbits != 0 {
+            return Err(unsupported(format!(
+                "found blocks of 2^{} bytes, expected 2^12",
+                superblock.blkszbits
+            )));
+        }
+        if superblock.feature_compat.get() & EROFS_FEATURE_COMPAT_SB_CHKSUM != 0 {
+            let field = first.get_mut(EROFS_SUPER_OFFSET + 4..EROFS_SUPER_OFFSET + 8);
+            field.unwrap_or_default().fill(0);
+            let computed = !crc32c::crc32c(first.get(EROFS_SUPER_OFFSET..).unwrap_or_default());
+            let found = superblock.checksum.get();
+            if found != computed {
+                return Err(corrupt(format!(
+                    "found the superblock's checksum {found:#010x}, expected {computed:#010x}"
+                )));
+            }
+        }
+        let length = u64::from(superblock.blocks.get()) * BLOCK;
+        if length > file_length {
+            return Err(corrupt(format!(
+                "found {file_length} bytes, expected {length} as the superblock says"
+            )));
+        }
+        Ok(Self { file, superblock, length, window: RefCell::new((0, Vec::new())) })
+    }
+
+    /// How many bytes the file system has.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// How many inodes the superblock says that there are.
+    pub fn inodes(&self) -> u64 {
+        self.superblock.inos.get()
+    }
+
+    /// Reads all paths.
+    pub fn image(&self, limits: &Limits) -> Result<Image, Error> {
+        let root_nid = u64::from(self.superblock.root_nid.get());
+        let mut xattrs = xattr::Cache::default();
+        let root = self.inode(root_nid)?;
+        if !root.is_directory() {
+            return Err(corrupt(format!("found a root that is a {}", root.type_name())));
+        }
+        let mut image =
+            Image { tree: Tree::new(root.stat(self, &mut xattrs)?), links: vec![root.links] };
+        let mut known = HashMap::from([(root_nid, Tree::<Located>::ROOT)]);
+        let mut budget = limits.names;
+        let mut below = vec![(Tree::<Located>::ROOT, root, root_nid, 0)];
+        while let Some((parent, inode, parent_nid, depth)) = below.pop() {
+            if depth > limits.depth {
+                return Err(limit("depth", limits.depth));
+            }
+            let nid = inode.nid;
+            let mut entries = Directory::new();
+            for entry in directory::entries(self, &inode, parent_nid)? {
+                let entry = entry?;
+                budget = budget
+                    .checked_sub(len(&entry.name))
+                    .ok_or_else(|| limit("names", limits.names))?;
+                if let Some(&ino) = known.get(&entry.nid) {
+                    if image.tree.directory(ino).is_some() {
+                        return Err(corrupt(format!(
+                            "found two names of the directory {}",
+                            entry.nid
+                        )));
+                    }
+                    entry
+                        .expect_type(super::directory::file_type(&image.tree.inode(ino).content))?;
+                    entries.insert(entry.name, ino);
+                    continue;
+                }
+                if u64::try_from(image.tree.len()).unwrap_or(u64::MAX) > limits.entries {
+                    return Err(limit("entries", limits.entries));
+                }
+                let inode = self.inode(entry.nid)?;
+                let stat = inode.stat(self, &mut xattrs)?;
+                let content = inode.content(self, limits)?;
+                entry.expect_type(super::directory::file_type(&content))?;
+                let ino = image.tree.add(tree::Inode { stat, content });
+                image.links.push(inode.links);
+                known.insert(entry.nid, ino);
+                entries.insert(entry.name, ino);
+                if inode.is_directory() {
+                    below.push((ino, inode, nid, depth + 1));
+                }
+            }
+            if let Some(directory) = image.tree.directory_mut(parent) {
+                *directory = entries;
+            }
+        }
+        Ok(image)
+    }
+
+    /// The contents of a file.
+    pub fn contents(&self, located: &Located) -> Result<File<'_>, Error> {
+        File::new(self, self.inode(located.nid)?)
+    }
+
+    fn inode(&self, nid: u64) -> Result<Inode, Error> {
+        let meta = u64::from(self.superblock.meta_blkaddr.get()) * BLOCK;
+        let position = nid
+            .checked_mul(1 << EROFS_ISLOTBITS)
+            .and_then(|offset| offset.checked_add(meta))
+            .ok_or_else(|| corrupt(format!("found the inode number {nid}")))?;
+        Inode::read(self, nid, position)
+    }
+
+    /// Fills `bytes` from a place of the image.
+    fn read_at(&self, bytes: &mut [u8], position: u64) -> Result<(), Error> {
+        let end = position.checked_add(len(bytes)).filter(|&end| end <= self.length);
+        if end.is_none() {
+            return Err(corrupt(format!(
+                "found a reference to {} bytes at {position}, expected at most {} in all",
+                bytes.len(),
+                self.length
+            )));
+        }
+        Ok(self.file.read_exact_at(bytes, position)?)
+    }
+
+    /// Fills `bytes` from the metadata, of which a part is kept.
+    fn metadata(&self, bytes: &mut [u8], position: u64) -> Result<(), Error> {
+        const WINDOW: u64 = 64 << 10;
+        let mut window = self.window.borrow_mut();
+        let (start, kept) = &mut *window;
+        let within = |start: u64, kept: &[u8]| {
+            let from = usize::try_from(position.checked_sub(start)?).ok()?;
+            Some(from..from.checked_add(bytes.len())?).filter(|range| range.end <= kept.len())
+        };
+        if within(*start, kept).is_none() {
+            let first = position / BLOCK * BLOCK;
+            let room = self.length.saturating_sub(first).min(WINDOW);
+            kept.resize(size(room), 0);
+            self.read_at(kept, first)?;
+            *start = first;
+        }
+        match within(*start, kept).and_then(|range| kept.get(range)) {
+            Some(found) => bytes.copy_from_slice(found),
+            None => self.read_at(bytes, position)?,
+        }
+        Ok(())
+    }
+
+    /// Reads a structure of the metadata.
+    fn structure<T: FromBytes + IntoBytes>(&self, position: u64) -> Result<T, Error> {
+        let mut structure = T::new_zeroed();
+        self.metadata(structure.as_mut_bytes(), position)?;
+        Ok(structure)
+    }
+
+    fn has(&self, feature: u32) -> bool {
+        self.superblock.feature_incompat.get() & feature != 0
+    }
+}
+
+/// Something that cannot be in an image.
+fn corrupt(problem: String) -> Error {
+    Error::Corrupt { problem }
+}
+
+/// Something that this reader does not know.
+fn unsupported(problem: String) -> Error {
+    Error::Unsupported { problem }
+}
+
+fn limit(name: &'static str, limit: u64) -> Error {
+    Error::Limit { name, limit }
+}
+
+impl Image {
+    /// The links that an inode says that it has.
+    pub(super) fn links(&self, ino: Ino) -> u32 {
+        self.links.get(ino.index()).copied().unwrap_or(0)
+    }
+
+    /// The links that an inode has in this tree.
+    pub(super) fn expected_links(tree: &Tree<impl Sized>, counts: &[u32], ino: Ino) -> u32 {
+        match &tree.inode(ino).content {
+            Content::Directory(entries) => {
+                let below = entries.values().filter(|&&ino| tree.directory(ino).is_some()).count();
+                u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2)
+            }
+            _ => counts.get(ino.index()).copied().unwrap_or(0),
+        }
+    }
+}
