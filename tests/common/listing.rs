@@ -1,6 +1,7 @@
 //! A directory tree as lines of text, so that two trees can be compared.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,6 +11,8 @@ use super::command::sha256;
 
 /// One line for each path: type, mode, owner, time, contents, attributes, hard links.
 pub type Listing = BTreeMap<String, String>;
+
+const TAKES_ALL: &str = "a string takes all that is written";
 
 /// Lists a tree; paths are relative to `root`, which is `.` itself.
 pub fn of(root: &Path) -> Listing {
@@ -22,7 +25,9 @@ pub fn of(root: &Path) -> Listing {
 /// Says how two listings differ, one line for each path; empty if they do not.
 pub fn difference(left: &Listing, right: &Listing) -> String {
     let mut text = String::new();
-    let mut say = |sign, path: &str, line: &str| text.push_str(&format!("{sign} {path}: {line}\n"));
+    let mut say = |sign, path: &str, line: &str| {
+        writeln!(text, "{sign} {path}: {line}").expect(TAKES_ALL);
+    };
     for (path, line) in left {
         match right.get(path) {
             None => say('-', path, line),
@@ -48,23 +53,23 @@ fn add(root: &Path, path: &Path, listing: &mut Listing, first: &mut BTreeMap<(u6
         name.push('.');
     }
     let mut line = format!("{:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid());
-    line.push_str(&format!(" {}.{:09}", metadata.mtime(), metadata.mtime_nsec()));
+    write!(line, " {}.{:09}", metadata.mtime(), metadata.mtime_nsec()).expect(TAKES_ALL);
     if kind.is_file() {
         let contents = fs::read(path).expect("a readable file");
-        line.push_str(&format!(" {} bytes {}", contents.len(), sha256(&contents)));
+        write!(line, " {} bytes {}", contents.len(), sha256(&contents)).expect(TAKES_ALL);
     } else if kind.is_symlink() {
         let target = fs::read_link(path).expect("a target");
-        line.push_str(&format!(" -> {}", target.as_os_str().as_bytes().escape_ascii()));
+        write!(line, " -> {}", target.as_os_str().as_bytes().escape_ascii()).expect(TAKES_ALL);
     } else if kind.is_char_device() || kind.is_block_device() {
-        line.push_str(&format!(" {:x}", metadata.rdev()));
+        write!(line, " {:x}", metadata.rdev()).expect(TAKES_ALL);
     }
     for (attribute, value) in xattrs(path) {
-        line.push_str(&format!(" {attribute}={}", value.escape_ascii()));
+        write!(line, " {attribute}={}", value.escape_ascii()).expect(TAKES_ALL);
     }
     if !kind.is_dir() && metadata.nlink() > 1 {
         let id = (metadata.dev(), metadata.ino());
         let name = first.entry(id).or_insert_with(|| name.clone());
-        line.push_str(&format!(" {} links of {name}", metadata.nlink()));
+        write!(line, " {} links of {name}", metadata.nlink()).expect(TAKES_ALL);
     }
     listing.insert(name, line);
     if kind.is_dir() {

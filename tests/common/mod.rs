@@ -2,10 +2,13 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part")]
 
 pub mod command;
+pub mod layout;
 pub mod listing;
 pub mod mount;
+pub mod reference;
 pub mod registry;
 pub mod sign;
+pub mod tarball;
 pub mod tools;
 
 use std::path::{Path, PathBuf};

@@ -51,16 +51,14 @@ impl Registry {
         );
         if options.tls {
             make_certificates(root.path());
-            config.push_str(&format!(
-                "  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n"
-            ));
+            config +=
+                &format!("  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n");
         }
         if options.basic {
             let htpasswd = tools::system("htpasswd")?;
             let line = tools::run(&htpasswd, ["-Bbn", USER, PASSWORD]);
             fs::write(root.path().join("htpasswd"), line).expect("a written file");
-            config
-                .push_str(&format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n"));
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n");
         }
         fs::write(root.path().join("config.yml"), config).expect("a written file");
 
@@ -69,7 +67,7 @@ impl Registry {
             match serve(&program, root.path()) {
                 Ok((child, address)) => return Some(Self { child, root, address }),
                 Err(log) => {
-                    assert!(Instant::now() < deadline, "the registry does not start: {log}")
+                    assert!(Instant::now() < deadline, "the registry does not start: {log}");
                 }
             }
             std::thread::sleep(Duration::from_millis(200));

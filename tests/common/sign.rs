@@ -37,7 +37,22 @@ impl Key {
         self.directory.path().join("cosign.pub")
     }
 
-    fn private(&self) -> PathBuf {
+    /// The signature of some bytes by openssl, as the annotation holds it. For the keys of
+    /// [`Signer::OpenSsl`]: those of cosign are encrypted.
+    pub fn sign(&self, bytes: &[u8]) -> String {
+        let file = self.directory.path().join(sha256(bytes));
+        fs::write(&file, bytes).expect("a written file");
+        let output = Command::new("openssl")
+            .args(["dgst", "-sha256", "-sign"])
+            .args([self.private(), file])
+            .output()
+            .expect("openssl");
+        assert!(output.status.success(), "{output:?}");
+        STANDARD.encode(output.stdout)
+    }
+
+    /// The private key.
+    pub fn private(&self) -> PathBuf {
         self.directory.path().join("cosign.key")
     }
 }
@@ -150,12 +165,6 @@ pub fn openssl_signature(key: &Key, payload: &[u8]) -> TempDir {
     };
     let payload_digest = sha256(payload);
     write(&payload_digest, payload);
-    let signature = Command::new("openssl")
-        .args(["dgst", "-sha256", "-sign"])
-        .args([key.private(), image.path().join(&payload_digest)])
-        .output()
-        .expect("openssl");
-    assert!(signature.status.success(), "{signature:?}");
     let config = serde_json::json!({
         "architecture": "", "os": "", "config": {},
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{payload_digest}")] },
@@ -175,7 +184,7 @@ pub fn openssl_signature(key: &Key, payload: &[u8]) -> TempDir {
             "size": payload.len(),
             "digest": format!("sha256:{payload_digest}"),
             "annotations": {
-                "dev.cosignproject.cosign/signature": STANDARD.encode(signature.stdout),
+                "dev.cosignproject.cosign/signature": key.sign(payload),
             },
         }],
     });
