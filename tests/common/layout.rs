@@ -42,7 +42,7 @@ impl Image {
         Self::of_blobs(&[(gzip(&base), base), (gzip(tar), tar.to_vec())])
     }
 
-    /// Layers as they are stored, each with what its diff_id is made of.
+    /// Layers as they are stored, each with its uncompressed bytes.
     pub fn of_blobs(layers: &[(Vec<u8>, Vec<u8>)]) -> Self {
         let diff_ids: Vec<_> = layers.iter().map(|(_, tar)| digest(tar)).collect();
         let blobs: Vec<_> = layers.iter().map(|(stored, _)| stored.clone()).collect();

@@ -44,22 +44,23 @@ impl Registry {
         if let Some(storage) = &options.storage {
             tools::shell("cp -r \"$1\" \"$2\"", [storage.clone(), root.path().join("data")]);
         }
-        let mut config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {path}/data}}}}\n\
-             http:\n  addr: 127.0.0.1:{}\n",
-            options.port
-        );
+        let mut tls = String::new();
         if options.tls {
             make_certificates(root.path());
-            config +=
-                &format!("  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n");
+            tls = format!("  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n");
         }
+        let mut auth = String::new();
         if options.basic {
             let htpasswd = tools::system("htpasswd")?;
             let line = tools::run(&htpasswd, ["-Bbn", USER, PASSWORD]);
             fs::write(root.path().join("htpasswd"), line).expect("a written file");
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n");
+            auth = format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n");
         }
+        let port = options.port;
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {path}/data}}}}\n\
+             http:\n  addr: 127.0.0.1:{port}\n{tls}{auth}"
+        );
         fs::write(root.path().join("config.yml"), config).expect("a written file");
 
         let deadline = Instant::now() + Duration::from_secs(60);
