@@ -54,6 +54,7 @@ fn composefs_runs_give_the_same_image_and_objects() {
         let common = [layout.as_str(), "--key", &key, "--threads", threads, "-o", "sample.cfs"];
         work.converts(common.iter().chain(&["--format", "composefs", "--objects", "objects"]));
         let out = work.path("out");
+        assert!(work.out("sample.cfs").is_file() && work.out("objects").is_dir());
         let files = snapshot(&out).into_iter();
         files.map(|(path, what)| (path.strip_prefix(&out).unwrap().to_owned(), what)).collect()
     });

@@ -33,7 +33,7 @@ macro_rules! need {
 }
 pub(crate) use need;
 
-/// A path below the shared data; where it is missing the test ends as not run, or fails where
+/// A path below the shared `data`; where it is missing the test ends as not run, or fails where
 /// `O2S_REQUIRE_SHARED=1`.
 macro_rules! shared {
     ($path:expr) => {
@@ -48,11 +48,11 @@ pub fn say_not_run(reason: &str) {
     println!("not run: {} ({reason})", thread.name().unwrap_or("a test"));
 }
 
-/// A path below the shared data, if it is there.
+/// A path below `data` of the shared folder, if it is there.
 pub fn shared_path(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("O2S_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(path);
+    let path = root.join("data").join(path);
     let required = std::env::var_os("O2S_REQUIRE_SHARED").is_some_and(|value| value == "1");
     assert!(!required || path.exists(), "O2S_REQUIRE_SHARED=1, but there is no {}", path.display());
     path.exists().then_some(path)

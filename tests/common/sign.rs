@@ -135,7 +135,8 @@ fn sign_with_skopeo(skopeo: &Path, registry: &Registry, key: &Key, source: &str,
     tools::check(command.arg(source).arg(format!("docker://{}/{name}", registry.address())));
 }
 
-fn sign_with_openssl(
+/// Signs what has `digest` in a repository with openssl alone, under the repository's own name.
+pub fn sign_with_openssl(
     skopeo: &Path,
     registry: &Registry,
     key: &Key,
