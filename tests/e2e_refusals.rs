@@ -12,6 +12,11 @@ use common::tarball::{Tarball, gzip, pax_record};
 use serde_json::{Value, json};
 use tar::EntryType;
 
+/// Payloads, and what their annotations say.
+type Offered<'a> = Vec<(&'a str, String)>;
+/// How a test spoils an image.
+type Edit<'a> = Box<dyn Fn(&mut Image) + 'a>;
+
 fn key() -> Key {
     Signer::OpenSsl.new_key().expect("a key by openssl")
 }
@@ -54,7 +59,6 @@ fn signatures() {
         format!("{head}\r\n{tail}")
     };
 
-    type Offered<'a> = Vec<(&'a str, String)>;
     let cases: Vec<(&str, i32, Offered)> = vec![
         ("1", 4, vec![]),
         ("3", 4, vec![(&good, stranger.sign(good.as_bytes()))]),
@@ -183,7 +187,6 @@ fn documents() {
         value.as_object_mut().expect("an object").insert(name.to_owned(), new);
     };
     let zstd = "application/vnd.oci.image.layer.v1.tar+zstd+encrypted";
-    type Edit<'a> = Box<dyn Fn(&mut Image) + 'a>;
     let cases: Vec<(&str, i32, Edit)> = vec![
         ("good", 0, Box::new(|_| {})),
         ("33", 7, Box::new(|i| insert(i.layer(), "digest", json!("sha256:../../x")))),
