@@ -32,6 +32,15 @@ impl Mounted {
         })
     }
 
+    /// A tmpfs with mount options, such as `size=64k`.
+    pub fn tmpfs(options: &str) -> Self {
+        Self::by(|point| {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(point);
+            mount
+        })
+    }
+
     fn by(command: impl FnOnce(&Path) -> Command) -> Self {
         let point = tempfile::tempdir().expect("a temporary directory");
         tools::check(&mut command(point.path()));
