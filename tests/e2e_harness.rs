@@ -17,6 +17,7 @@ use common::{listing, need, not_run, tools};
 #[test]
 fn cosign_accepts_what_each_signer_writes() {
     let cosign = need!(Signer::Cosign2.program(), "no cosign 2");
+    need!(tools::newest("skopeo"), "no skopeo");
     let layout = tempfile::tempdir().unwrap();
     let source = common::sample_image(layout.path());
     let registry = need!(
@@ -43,7 +44,7 @@ fn cosign_accepts_what_each_signer_writes() {
 #[test]
 fn cosign_accepts_a_layout_made_here() {
     let cosign = need!(Signer::Cosign2.program(), "no cosign 2");
-    let key = Signer::OpenSsl.new_key().unwrap();
+    let key = need!(Signer::OpenSsl.new_key(), "no openssl");
     let layout = Layout::signed(&key, &Image::new(&Tarball::minimal().finish()));
     let mut verify = Command::new(&cosign);
     verify.args(["verify", "--insecure-ignore-tlog=true", "--local-image", "--key"]);
@@ -80,7 +81,8 @@ fn the_reference_of_the_sample_is_right() {
         not_run!("mounting needs root and loop devices");
     }
     let mkfs = need!(tools::newest("mkfs.erofs"), "no mkfs.erofs");
-    need!(tools::system("setfiles"), "no setfiles");
+    need!(tools::system("setfiles").and(tools::system("jq")), "no setfiles or jq");
+    need!(tools::newest("skopeo"), "no skopeo");
     let layout = tempfile::tempdir().unwrap();
     let source = common::sample_image(layout.path());
     let reference = Reference::new(&source, "sample", "ID=example\n", &mkfs);

@@ -49,7 +49,8 @@ fn an_image_equals_the_reference_pipeline() {
     }
     let mkfs = need!(tools::newest("mkfs.erofs"), "no mkfs.erofs");
     let fsck = need!(tools::newest("fsck.erofs"), "no fsck.erofs");
-    need!(tools::system("setfiles"), "no setfiles");
+    need!(tools::system("setfiles").and(tools::system("jq")), "no setfiles or jq");
+    need!(tools::newest("skopeo"), "no skopeo");
     let shared = need!(SharedRegistry::start(storage, PORT), "no docker-registry");
     let reference = shared.image("41.mc");
 

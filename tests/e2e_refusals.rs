@@ -7,6 +7,7 @@ use std::fs;
 
 use common::command::Workdir;
 use common::layout::{Image, Layout, REPOSITORY, digest, payload};
+use common::need;
 use common::sign::{Key, Signer};
 use common::tarball::{Tarball, gzip, pax_record};
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ type Offered<'a> = Vec<(&'a str, String)>;
 /// How a test spoils an image.
 type Edit<'a> = Box<dyn Fn(&mut Image) + 'a>;
 
-fn key() -> Key {
-    Signer::OpenSsl.new_key().expect("a key by openssl")
+fn key() -> Option<Key> {
+    Signer::OpenSsl.new_key()
 }
 
 /// Converts a layout, which must end with `code`; an older image is there and must stay.
@@ -39,7 +40,7 @@ fn expect(code: i32, row: &str, layout: &Layout, key: &Key, more: &[&str]) -> St
 /// Rows 1, 3, 4, 6, 8–12, 14: what is offered as a signature.
 #[test]
 fn signatures() {
-    let (key, stranger) = (key(), key_of_a_stranger());
+    let (key, stranger) = need!(key().zip(key()), "no openssl");
     let mut layout = Layout::new();
     let image = layout.add_image(&Image::new(&Tarball::minimal().finish()));
     let good = payload(&image);
@@ -93,14 +94,10 @@ fn signatures() {
     expect(5, "5", &layout, &key, &["--signed-identity", "registry.example/another/image"]);
 }
 
-fn key_of_a_stranger() -> Key {
-    key()
-}
-
 /// Row 7: a signature's blob that is not what its descriptor says.
 #[test]
 fn a_changed_signature_blob() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let mut layout = Layout::new();
     let image = layout.add_image(&Image::new(&Tarball::minimal().finish()));
     let payload = payload(&image);
@@ -113,7 +110,7 @@ fn a_changed_signature_blob() {
 /// Row 13: more signatures, or larger ones, than anybody makes.
 #[test]
 fn too_many_signatures_or_too_large() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let image = Image::new(&Tarball::minimal().finish());
     let mut layout = Layout::new();
     layout.add_image(&image);
@@ -132,7 +129,7 @@ fn too_many_signatures_or_too_large() {
 /// Rows 18, 93, 100 and the flags that exclude each other.
 #[test]
 fn keys_and_usage() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let layout = Layout::signed(&key, &Image::new(&Tarball::minimal().finish()));
     let reference = layout.reference();
     let work = Workdir::new();
@@ -172,7 +169,7 @@ fn keys_and_usage() {
 /// Rows 33–35, 40, 41: documents that do not say what they should.
 #[test]
 fn documents() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let tar = Tarball::minimal().finish();
     let image = || Image::new(&tar);
     let spoil = |edit: &dyn Fn(&mut Image)| {
@@ -206,7 +203,7 @@ fn documents() {
 /// Row 39: layers that are not what their descriptors say.
 #[test]
 fn changed_layers() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let tar = Tarball::minimal().finish();
     let good = gzip(&tar);
     let mut long = good.clone();
@@ -229,7 +226,7 @@ fn changed_layers() {
 /// Rows 42–45: compression that is broken, divided, or a bomb.
 #[test]
 fn compression() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let tar = Tarball::minimal().finish();
     let good = gzip(&tar);
     let (head, tail) = tar.split_at(700);
@@ -262,7 +259,7 @@ fn compression() {
 /// Rows 46–60, 64, 68: archives that are hostile, ambiguous or no extension.
 #[test]
 fn archives() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let usr = Tarball::minimal;
     let sized =
         |kind, link: &'static str| usr().entry("usr/x", kind, link, &[0; 512], |_| {}).finish();
@@ -362,7 +359,7 @@ fn archives() {
 /// Rows 59a, 61–63, 65: what is legal, but must be said.
 #[test]
 fn what_is_dropped_or_kept_is_reported() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let tar = Tarball::minimal()
         .file("usr/bin/.wh.gone", b"")
         .entry("usr/bin/su", EntryType::Regular, "", b"x", |header| header.set_mode(0o4755))
@@ -388,7 +385,7 @@ fn what_is_dropped_or_kept_is_reported() {
 /// Rows 69, 70, 95–98: what a base must say of its hosts and labels.
 #[test]
 fn bases() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let layer = Tarball::minimal().finish();
     let over = |base: Vec<u8>| {
         let layers = [(gzip(&base), base), (gzip(&layer), layer.clone())];
@@ -437,7 +434,7 @@ fn bases() {
 /// Rows 83, 94: where the image may not be put.
 #[test]
 fn outputs() {
-    let key = key();
+    let key = need!(key(), "no openssl");
     let layout = Layout::signed(&key, &Image::new(&Tarball::minimal().finish()));
     let reference = layout.reference();
     let public = key.public().display().to_string();
@@ -462,7 +459,7 @@ fn outputs() {
 /// With `--json` a refusal is an object with a stable id, on standard output alone.
 #[test]
 fn a_refusal_is_an_object_in_json() {
-    let (key, stranger) = (key(), key_of_a_stranger());
+    let (key, stranger) = need!(key().zip(key()), "no openssl");
     let layout = Layout::signed(&key, &Image::new(&Tarball::minimal().finish()));
     let public = stranger.public().display().to_string();
     let outcome = Workdir::new().refuses(4, [&layout.reference(), "--key", &public, "--json"]);

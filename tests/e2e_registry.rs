@@ -25,7 +25,7 @@ struct Private {
 
 impl Private {
     fn start() -> Option<Self> {
-        tools::newest("skopeo")?;
+        tools::newest("skopeo").and(tools::system("openssl"))?;
         let options = Options { tls: true, basic: true, ..Options::default() };
         let private = Self { registry: Registry::start(&options)?, work: Workdir::new() };
         fs::write(private.auth_file(), private.credentials(PASSWORD)).expect("a written file");
@@ -73,7 +73,7 @@ impl Private {
 /// cosign 2, cosign 3, skopeo, openssl: each signature is accepted with its key only.
 #[test]
 fn the_signature_of_each_signer_is_accepted() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let stranger = Signer::OpenSsl.new_key().unwrap();
     for signer in Signer::ALL {
         if signer.program().is_none() || signer.new_key().is_none() {
@@ -91,7 +91,7 @@ fn the_signature_of_each_signer_is_accepted() {
 /// A reference by digest is the image itself; another digest is nothing the registry has.
 #[test]
 fn a_reference_by_digest_converts() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let key = private.push_signed(Signer::OpenSsl, "test/digest:1.sample");
     let skopeo = tools::newest("skopeo").unwrap();
     let digest = private.registry.digest(&skopeo, "test/digest:1.sample");
@@ -105,7 +105,7 @@ fn a_reference_by_digest_converts() {
 /// Credentials are found where podman and skopeo users keep them; without them: 11.
 #[test]
 fn credentials_come_from_the_usual_places() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let name = "test/auth:1.sample";
     let key = private.push_signed(Signer::OpenSsl, name);
     let work = &private.work;
@@ -137,7 +137,7 @@ fn credentials_come_from_the_usual_places() {
 /// A credential helper is asked for the host, and what it answers is used.
 #[test]
 fn a_credential_helper_is_asked() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let name = "test/helper:1.sample";
     let key = private.push_signed(Signer::OpenSsl, name);
     let work = &private.work;
@@ -164,7 +164,7 @@ fn a_credential_helper_is_asked() {
 /// Who the registry is must be certain (row 80), unless the user waives it.
 #[test]
 fn a_registry_of_an_unknown_authority_is_refused() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let name = "test/tls:1.sample";
     let key = private.push_signed(Signer::OpenSsl, name);
     let mut arguments = private.arguments(name, &key.public());
@@ -180,7 +180,7 @@ fn a_registry_of_an_unknown_authority_is_refused() {
 /// One reference, two architectures: the index is signed, and `--platform` chooses (P4, P5).
 #[test]
 fn an_index_gives_the_image_of_the_platform() {
-    let private = need!(Private::start(), "no docker-registry, htpasswd or skopeo");
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
     let mut layout = Layout::new();
     let mut entries = Vec::new();
     for architecture in ["amd64", "arm64"] {

@@ -66,13 +66,15 @@ pub fn repository(path: &str) -> PathBuf {
 /// The sample image without its signature, as a source for skopeo; `directory` is where to make it.
 pub fn sample_image(directory: &Path) -> String {
     let layout = repository("testdata/sample/layout");
-    tools::shell(
-        r#"
-        cp -r "$1/." "$2"
-        jq '.manifests |= map(select(.annotations.kind | endswith("/image")))' \
-            "$1/index.json" >"$2/index.json"
-        "#,
-        [&layout, directory],
-    );
+    tools::shell("cp -r \"$1/.\" \"$2\"", [&layout, directory]);
+    let index = std::fs::read(layout.join("index.json")).expect("the sample's index");
+    let mut index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+    let images = index.get_mut("manifests").and_then(serde_json::Value::as_array_mut);
+    images.expect("manifests").retain(|entry| {
+        entry
+            .pointer("/annotations/kind")
+            .is_some_and(|kind| kind == "dev.cosignproject.cosign/image")
+    });
+    std::fs::write(directory.join("index.json"), index.to_string()).expect("a written index");
     format!("oci:{}", directory.display())
 }

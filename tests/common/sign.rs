@@ -72,8 +72,9 @@ impl Signer {
         }
     }
 
-    /// A new key pair for this signer, P-256.
+    /// A new key pair for this signer, P-256, if the program that makes it is here.
     pub fn new_key(self) -> Option<Key> {
+        self.program()?;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let key = Key { directory };
         if self == Self::OpenSsl {
