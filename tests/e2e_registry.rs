@@ -1,0 +1,228 @@
+//! Images in a real registry with TLS and credentials, signed by real signers.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use common::command::{Outcome, Workdir};
+use common::layout::{Image, Layout};
+use common::registry::{Options, PASSWORD, Registry, USER};
+use common::sign::{Key, Signer};
+use common::tarball::Tarball;
+use common::{need, tools};
+use serde_json::json;
+
+/// A registry with TLS of a CA of its own and a password, and the files that open it.
+struct Private {
+    registry: Registry,
+    work: Workdir,
+}
+
+impl Private {
+    fn start() -> Option<Self> {
+        tools::newest("skopeo").and(tools::system("openssl"))?;
+        let options = Options { tls: true, basic: true, ..Options::default() };
+        let private = Self { registry: Registry::start(&options)?, work: Workdir::new() };
+        fs::write(private.auth_file(), private.credentials(PASSWORD)).expect("a written file");
+        Some(private)
+    }
+
+    fn auth_file(&self) -> PathBuf {
+        self.work.path("auth.json")
+    }
+
+    /// What `skopeo login` writes.
+    fn credentials(&self, password: &str) -> String {
+        let auth = STANDARD.encode(format!("{USER}:{password}"));
+        let mut auths = serde_json::Map::new();
+        auths.insert(self.registry.address().to_owned(), json!({ "auth": auth }));
+        json!({ "auths": auths }).to_string()
+    }
+
+    fn push_signed(&self, signer: Signer, name: &str) -> Key {
+        let key = signer.new_key().expect("a key");
+        let layout = tempfile::tempdir().expect("a temporary directory");
+        signer.push_signed(&self.registry, &key, &common::sample_image(layout.path()), name);
+        key
+    }
+
+    /// The arguments that convert an image.
+    fn arguments(&self, name: &str, key: &Path) -> Vec<String> {
+        let mut arguments = self.without_credentials(name, key);
+        arguments.push(format!("--authfile={}", self.auth_file().display()));
+        arguments
+    }
+
+    fn without_credentials(&self, name: &str, key: &Path) -> Vec<String> {
+        vec![
+            format!("{}/{name}", self.registry.address()),
+            "--force".to_owned(),
+            "-o".to_owned(),
+            "sample.raw".to_owned(),
+            format!("--key={}", key.display()),
+            format!("--cert-dir={}", self.registry.cert_dir().display()),
+        ]
+    }
+}
+
+/// cosign 2, cosign 3, skopeo, openssl: each signature is accepted with its key only.
+#[test]
+fn the_signature_of_each_signer_is_accepted() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let stranger = Signer::OpenSsl.new_key().unwrap();
+    for signer in Signer::ALL {
+        if signer.program().is_none() || signer.new_key().is_none() {
+            common::say_not_run(&format!("no {signer:?}"));
+            continue;
+        }
+        let name = format!("test/{}:1.sample", format!("{signer:?}").to_lowercase());
+        let key = private.push_signed(signer, &name);
+        private.work.refuses(4, private.arguments(&name, &stranger.public()));
+        private.work.converts(private.arguments(&name, &key.public()));
+        fs::remove_file(private.work.out("sample.raw")).unwrap();
+    }
+}
+
+/// A reference by digest is the image itself; another digest is nothing the registry has.
+#[test]
+fn a_reference_by_digest_converts() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let key = private.push_signed(Signer::OpenSsl, "test/digest:1.sample");
+    let skopeo = tools::newest("skopeo").unwrap();
+    let digest = private.registry.digest(&skopeo, "test/digest:1.sample");
+    for name in [format!("test/digest@{digest}"), format!("test/digest:1.sample@{digest}")] {
+        private.work.converts(private.arguments(&name, &key.public()));
+    }
+    let other = format!("test/digest@sha256:{}", "0".repeat(64));
+    private.work.refuses(10, private.arguments(&other, &key.public()));
+}
+
+/// Credentials are found where podman and skopeo users keep them; without them: 11.
+#[test]
+fn credentials_come_from_the_usual_places() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let name = "test/auth:1.sample";
+    let key = private.push_signed(Signer::OpenSsl, name);
+    let work = &private.work;
+    let bare = private.without_credentials(name, &key.public());
+    work.refuses(11, &bare);
+
+    let wrong = work.path("wrong.json");
+    fs::write(&wrong, private.credentials("wrong")).unwrap();
+    let refused =
+        work.refuses(11, bare.iter().cloned().chain([format!("--authfile={}", wrong.display())]));
+    assert!(!refused.stderr.contains("wrong\""), "the password is in {refused:#?}");
+
+    work.converts(private.arguments(name, &key.public()));
+    let by_environment = |variable: &str, value: PathBuf| {
+        let outcome = Outcome::of(work.command().args(&bare).env(variable, value));
+        assert_eq!(outcome.code, 0, "{variable}: {outcome:#?}");
+    };
+    by_environment("REGISTRY_AUTH_FILE", private.auth_file());
+    let runtime = work.path("runtime");
+    fs::create_dir_all(runtime.join("containers")).unwrap();
+    fs::copy(private.auth_file(), runtime.join("containers/auth.json")).unwrap();
+    by_environment("XDG_RUNTIME_DIR", runtime);
+    let docker = work.path("docker");
+    fs::create_dir_all(&docker).unwrap();
+    fs::copy(private.auth_file(), docker.join("config.json")).unwrap();
+    by_environment("DOCKER_CONFIG", docker);
+}
+
+/// A credential helper is asked for the host, and what it answers is used.
+#[test]
+fn a_credential_helper_is_asked() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let name = "test/helper:1.sample";
+    let key = private.push_signed(Signer::OpenSsl, name);
+    let work = &private.work;
+    let bin = work.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let helper = bin.join("docker-credential-o2s-test");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = get ] && read -r host || exit 1\n\
+         echo '{{\"ServerURL\":\"'\"$host\"'\",\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n"
+    );
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut helpers = serde_json::Map::new();
+    helpers.insert(private.registry.address().to_owned(), json!("o2s-test"));
+    let auth = work.path("helpers.json");
+    fs::write(&auth, json!({ "credHelpers": helpers }).to_string()).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = work.command();
+    command.args(private.without_credentials(name, &key.public())).env("PATH", path);
+    let outcome = Outcome::of(command.arg(format!("--authfile={}", auth.display())));
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+}
+
+/// Who the registry is must be certain (row 80), unless the user waives it.
+#[test]
+fn a_registry_of_an_unknown_authority_is_refused() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let name = "test/tls:1.sample";
+    let key = private.push_signed(Signer::OpenSsl, name);
+    let mut arguments = private.arguments(name, &key.public());
+    arguments.retain(|argument| !argument.starts_with("--cert-dir"));
+    private.work.refuses(10, &arguments);
+    private.work.converts(arguments.iter().map(String::as_str).chain(["--tls-verify=false"]));
+
+    let other = need!(Registry::start(&Options::default()), "no docker-registry");
+    let plain = format!("{}/{name}", other.address());
+    private.work.refuses(10, [plain.as_str(), "--key", &key.public().display().to_string()]);
+}
+
+/// One reference, two architectures: the index is signed, and `--platform` chooses (P4, P5).
+#[test]
+fn an_index_gives_the_image_of_the_platform() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let mut layout = Layout::new();
+    let mut entries = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let mut image = Image::new(&Tarball::minimal().finish());
+        if let Some(found) = image.config.get_mut("architecture") {
+            *found = json!(architecture);
+        }
+        let digest = layout.add_image(&image);
+        let size = fs::metadata(layout.blob(&digest)).unwrap().len();
+        entries.push(json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest,
+            "size": size,
+            "platform": { "os": "linux", "architecture": architecture },
+        }));
+    }
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": entries });
+    let digest = layout.add_document(&index.to_string(), media_type, "index");
+
+    let skopeo = tools::newest("skopeo").unwrap();
+    let directory = layout.reference().trim_start_matches("oci:").to_owned();
+    tools::shell(
+        "jq '.manifests |= map(select(.annotations.kind == \"index\"))' \"$1/index.json\" >\"$1/new\"
+         mv \"$1/new\" \"$1/index.json\"",
+        [&directory],
+    );
+    let target = format!("{}/test/index", private.registry.address());
+    let mut copy = Command::new(&skopeo);
+    copy.args(["copy", "-q", "--all", "--preserve-digests"]);
+    copy.args(private.registry.skopeo_flags("dest-"));
+    tools::check(copy.arg(layout.reference()).arg(format!("docker://{target}:1.tool")));
+    let key = Signer::OpenSsl.new_key().unwrap();
+    common::sign::sign_with_openssl(&skopeo, &private.registry, &key, "test/index", &digest);
+
+    let arguments = private.arguments("test/index:1.tool", &key.public());
+    for (platform, architecture) in [("linux/amd64", "x86-64"), ("linux/arm64", "arm64")] {
+        let more = ["--platform", platform, "--json"];
+        let outcome = private.work.converts(arguments.iter().map(String::as_str).chain(more));
+        let line = format!("ARCHITECTURE={architecture}");
+        assert!(outcome.stdout.contains(&line), "{line} in {outcome:#?}");
+    }
+    let more = ["--platform", "linux/s390x"];
+    private.work.refuses(7, arguments.iter().map(String::as_str).chain(more));
+}
