@@ -2,17 +2,23 @@
 //!
 //! Everything it gives is untrusted, and bounded.
 
+mod attached;
 mod descriptor;
 mod digest;
 mod manifest;
 mod platform;
+mod raw;
 mod reference;
+mod registry;
 
+pub use attached::candidates;
 pub use descriptor::{Descriptor, MediaType};
 pub use digest::{Digest, InvalidDigest};
 pub use manifest::{ImageConfig, ImageIndex, ImageManifest};
 pub use platform::Platform;
+pub use raw::RawManifest;
 pub use reference::{Reference, Repository};
+pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
 
 use crate::error::{ExitCode, Fault};
 
@@ -27,24 +33,30 @@ pub enum Error {
         /// What was found, and what was expected.
         problem: String,
     },
+    /// A registry, or the way to it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Document { .. } => ExitCode::Malformed,
+            Self::Registry(e) => e.exit_code(),
         }
     }
 
     fn id(&self) -> &'static str {
         match self {
             Self::Document { .. } => "oci.document",
+            Self::Registry(e) => e.id(),
         }
     }
 
     fn advice(&self) -> String {
         match self {
             Self::Document { .. } => "ask the image's publisher to build it anew".to_owned(),
+            Self::Registry(e) => e.advice(),
         }
     }
 }
