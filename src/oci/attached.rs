@@ -1,6 +1,10 @@
-//! Signatures attached to an image by cosign's tag scheme: the layers of a `.sig` manifest (L1, L2).
+//! The signatures that are attached to an image in cosign's tag scheme (L1–L3), as candidates.
 
-use super::{Descriptor, Digest, Error, ImageManifest, MediaType, RawManifest};
+use std::collections::BTreeMap;
+
+use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
+
+use super::{Descriptor, Digest, Error, ImageManifest, RawManifest};
 use crate::error::{ExitCode, Fault};
 use crate::limits::Limits;
 use crate::verify::Candidate;
@@ -8,155 +12,186 @@ use crate::verify::Candidate;
 /// The media type of a simple-signing payload.
 pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-/// Turns a `.sig` manifest into candidates; `fetch` gets the bytes of one of its layers.
+/// What the manifest of a `.sig` tag offers, in its order. `fetch` gets the bytes of a layer.
 ///
-/// What cannot be considered becomes [`Candidate::Unusable`], so that it never hides a good
-/// signature (bad-inputs, "Which entries").
+/// What cannot be used is a candidate too, and says why: it counts when no other is accepted,
+/// and hides none that is (rows 7, 13).
 pub fn candidates(
     manifest: &RawManifest,
     fetch: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, Error>,
     limits: &Limits,
 ) -> Vec<Candidate> {
-    let origin = format!("signature manifest {}", manifest.digest);
-    let unusable =
-        |exit_code, problem| Candidate::Unusable { origin: origin.clone(), problem, exit_code };
-    let layers = match ImageManifest::parse(manifest) {
-        Ok(parsed) => {
-            let declared = parsed.media_type.map(|media_type| media_type.0);
-            match declared.as_deref().or(manifest.media_type.as_deref()) {
-                None | Some(MediaType::OCI_MANIFEST) => parsed.layers,
-                Some(_) => {
-                    let problem = "found a docker manifest, expected an OCI image manifest";
-                    return vec![unusable(ExitCode::Signature, problem.to_owned())];
-                }
-            }
-        }
-        Err(error) => return vec![unusable(ExitCode::Signature, error.to_string())],
+    let whole = format!("signature manifest {}", manifest.digest);
+    let layers = match layers(manifest) {
+        Ok(layers) => layers,
+        Err(problem) => return vec![unusable(whole, problem, ExitCode::Signature)],
     };
-    let max = usize::try_from(limits.signatures).unwrap_or(usize::MAX);
-    let mut candidates: Vec<_> =
-        layers.iter().take(max).map(|layer| candidate(layer, fetch, limits)).collect();
-    if layers.len() > max {
+    let found = layers.len();
+    let (payloads, others): (Vec<_>, Vec<_>) =
+        layers.into_iter().partition(|layer| layer.media_type.0 == SIMPLE_SIGNING);
+    if payloads.is_empty() {
         let problem = format!(
-            "found {} signatures, expected at most {max}: the rest is ignored",
-            layers.len()
+            "found {found} layers, {} of other types, expected some of {SIMPLE_SIGNING}",
+            others.len()
         );
-        candidates.push(unusable(ExitCode::Limit, problem));
+        return vec![unusable(whole, problem, ExitCode::Signature)];
+    }
+    let most = usize::try_from(limits.signatures).unwrap_or(usize::MAX);
+    let mut fetched = BTreeMap::new();
+    let mut candidates: Vec<Candidate> = payloads
+        .iter()
+        .take(most)
+        .map(|layer| candidate(layer, fetch, &mut fetched, limits))
+        .collect();
+    if payloads.len() > most {
+        let problem = format!(
+            "found {} signatures, expected at most {most}; the others are not looked at",
+            payloads.len()
+        );
+        candidates.push(unusable(whole, problem, ExitCode::Limit));
     }
     candidates
 }
 
-fn candidate(
-    layer: &Descriptor,
-    fetch: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, Error>,
-    limits: &Limits,
-) -> Candidate {
-    let origin = format!("signature {}", layer.digest);
-    match payload(layer, fetch, limits) {
-        Ok(payload) => {
-            Candidate::Payload { origin, payload, annotations: layer.annotations.clone() }
-        }
-        Err((exit_code, problem)) => Candidate::Unusable { origin, problem, exit_code },
+/// The layers, if it is an OCI image manifest and nothing else (L1).
+fn layers(manifest: &RawManifest) -> Result<Vec<Descriptor>, String> {
+    let parsed = ImageManifest::read(&manifest.bytes, manifest.media_type.as_deref())?;
+    let declared = parsed.media_type.as_ref().map(|media_type| &*media_type.0);
+    match declared.or(manifest.media_type.as_deref()) {
+        Some(OCI_IMAGE_MEDIA_TYPE) => Ok(parsed.layers),
+        None => Err(format!("found no media type, expected {OCI_IMAGE_MEDIA_TYPE}")),
+        Some(found) => Err(format!("found media type {found}, expected {OCI_IMAGE_MEDIA_TYPE}")),
     }
 }
 
-fn payload(
+/// One layer. Signatures of several keys often share one payload: it is fetched once.
+fn candidate(
     layer: &Descriptor,
     fetch: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, Error>,
+    fetched: &mut BTreeMap<Digest, Vec<u8>>,
     limits: &Limits,
-) -> Result<Vec<u8>, (ExitCode, String)> {
-    if layer.media_type.0 != SIMPLE_SIGNING {
-        let problem = format!("found media type {}, expected {SIMPLE_SIGNING}", layer.media_type);
-        return Err((ExitCode::Signature, problem));
+) -> Candidate {
+    let Descriptor { digest, size, .. } = layer;
+    let origin = format!("signature {digest}");
+    if *size > limits.signature_size {
+        let problem = format!("found {size} bytes, expected at most {}", limits.signature_size);
+        return unusable(origin, problem, ExitCode::Limit);
     }
-    let max = limits.signature_size;
-    if layer.size > max {
-        let problem = format!("found {} bytes, expected at most {max}", layer.size);
-        return Err((ExitCode::Limit, problem));
-    }
-    let payload = fetch(layer).map_err(|error| (error.exit_code(), error.to_string()))?;
-    let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    if size != layer.size {
-        let problem = format!("found {size} bytes, expected {}", layer.size);
-        return Err((ExitCode::Integrity, problem));
+    let payload = match fetched.get(digest) {
+        Some(payload) => payload.clone(),
+        None => match fetch(layer) {
+            Ok(payload) => payload,
+            Err(error) => return unusable(origin, error.to_string(), error.exit_code()),
+        },
+    };
+    let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    if length != *size {
+        let problem = format!("found {length} bytes, expected {size}");
+        return unusable(origin, problem, ExitCode::Integrity);
     }
     let found = Digest::of(&payload);
-    if found != layer.digest {
-        let problem = format!("found digest {found}, expected {}", layer.digest);
-        return Err((ExitCode::Integrity, problem));
+    if found != *digest {
+        let problem = format!("found digest {found}, expected {digest}");
+        return unusable(origin, problem, ExitCode::Integrity);
     }
-    Ok(payload)
+    fetched.insert(*digest, payload.clone());
+    Candidate::Payload { origin, payload, annotations: layer.annotations.clone() }
+}
+
+fn unusable(origin: String, problem: String, exit_code: ExitCode) -> Candidate {
+    Candidate::Unusable { origin, problem, exit_code }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
-        "config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":0,
-        "digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"layers":["#;
-
-    fn manifest(layers: &[(&str, u64)]) -> RawManifest {
-        let digest = Digest::of(b"payload");
-        let layers: Vec<_> = layers
-            .iter()
-            .map(|(kind, size)| {
-                format!(
-                    r#"{{"mediaType":"{kind}","size":{size},"digest":"{digest}",
-                       "annotations":{{"dev.cosignproject.cosign/signature":"x"}}}}"#
-                )
-            })
-            .collect();
-        RawManifest::new(format!("{MANIFEST}{}]}}", layers.join(",")).into_bytes(), None)
+    fn layer(media_type: &str, bytes: &[u8], size: u64, signature: &str) -> String {
+        format!(
+            r#"{{"mediaType":"{media_type}","digest":"{}","size":{size},
+                "annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}"#,
+            Digest::of(bytes)
+        )
     }
 
-    fn codes(manifest: &RawManifest, bytes: &[u8], limits: &Limits) -> Vec<Option<ExitCode>> {
-        candidates(manifest, &mut |_| Ok(bytes.to_vec()), limits)
+    fn manifest(layers: &[String]) -> RawManifest {
+        let config = layer("application/vnd.oci.image.config.v1+json", b"{}", 2, "");
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_IMAGE_MEDIA_TYPE}","config":{config},
+                "layers":[{}]}}"#,
+            layers.join(",")
+        );
+        RawManifest::new(text.into_bytes(), Some(OCI_IMAGE_MEDIA_TYPE.to_owned()))
+    }
+
+    fn codes(manifest: &RawManifest, blob: &[u8]) -> Vec<Option<ExitCode>> {
+        let mut fetch = |_: &Descriptor| Ok(blob.to_vec());
+        candidates(manifest, &mut fetch, &Limits::default())
             .into_iter()
             .map(|candidate| match candidate {
-                Candidate::Payload { payload, annotations, .. } => {
-                    assert_eq!(payload, bytes);
-                    assert_eq!(annotations.len(), 1);
-                    None
-                }
                 Candidate::Unusable { exit_code, .. } => Some(exit_code),
+                Candidate::Payload { .. } => None,
             })
             .collect()
     }
 
-    /// Rows 7 and 13.
     #[test]
-    fn what_cannot_be_used_does_not_hide_what_can() {
-        let limits = Limits::default();
-        let layers =
-            [("a/b", 7), (SIMPLE_SIGNING, 7), (SIMPLE_SIGNING, 1 << 30), (SIMPLE_SIGNING, 8)];
-        let (signature, limit, integrity) =
-            (Some(ExitCode::Signature), Some(ExitCode::Limit), Some(ExitCode::Integrity));
+    fn a_bad_candidate_hides_no_good_one() {
+        use ExitCode::{Integrity, Limit};
+        let good = |signature: &str| layer(SIMPLE_SIGNING, b"good", 4, signature);
+        let layers = [
+            layer(SIMPLE_SIGNING, b"huge", 200 << 20, ""),
+            layer(SIMPLE_SIGNING, b"other", 4, ""),
+            layer(SIMPLE_SIGNING, b"good", 5, ""),
+            layer("application/octet-stream", b"good", 4, ""),
+            good("1"),
+        ];
         assert_eq!(
-            codes(&manifest(&layers), b"payload", &limits),
-            [signature, None, limit, integrity]
+            codes(&manifest(&layers), b"good"),
+            [Some(Limit), Some(Integrity), Some(Integrity), None]
         );
-        assert_eq!(codes(&manifest(&layers[1..2]), b"paylaod", &limits), [integrity]);
-        let many = vec![(SIMPLE_SIGNING, 7); 150];
-        let found = codes(&manifest(&many), b"payload", &limits);
-        assert_eq!((found.len(), found[99], found[100]), (101, None, limit));
-        assert_eq!(codes(&RawManifest::new(b"{}".to_vec(), None), b"", &limits), [signature]);
-        let mut docker = manifest(&[(SIMPLE_SIGNING, 7)]);
-        let text = String::from_utf8(docker.bytes).unwrap();
-        docker = RawManifest::new(
-            text.replace(MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST).into_bytes(),
-            None,
-        );
-        assert_eq!(codes(&docker, b"payload", &limits), [signature]);
+        let many: Vec<String> = (0..10_000).map(|i| good(&i.to_string())).collect();
+        let many = codes(&manifest(&many), b"good");
+        assert_eq!(many.iter().filter(|code| code.is_none()).count(), 100);
+        assert_eq!(many.last(), Some(&Some(Limit)));
     }
 
     #[test]
-    fn a_failure_to_fetch_keeps_its_exit_code() {
-        let one = manifest(&[(SIMPLE_SIGNING, 7)]);
+    fn a_shared_payload_is_fetched_once_and_failures_keep_their_meaning() {
+        let layers = ["1", "2"].map(|signature| layer(SIMPLE_SIGNING, b"good", 4, signature));
+        let mut asked = 0;
         let mut fetch = |_: &Descriptor| {
-            Err(Error::NoImage { place: "here".to_owned(), problem: "gone".to_owned() })
+            asked += 1;
+            Ok(b"good".to_vec())
         };
-        let found = candidates(&one, &mut fetch, &Limits::default());
-        assert!(matches!(found[..], [Candidate::Unusable { exit_code: ExitCode::Io, .. }]));
+        let found = candidates(&manifest(&layers), &mut fetch, &Limits::default());
+        assert_eq!((found.len(), asked), (2, 1));
+        let mut fetch = |_: &Descriptor| Err(crate::oci::RegistryError::Interrupted.into());
+        let found = candidates(&manifest(&layers), &mut fetch, &Limits::default());
+        assert!(found.iter().all(|candidate| matches!(
+            candidate,
+            Candidate::Unusable { exit_code: ExitCode::Network, .. }
+        )));
+    }
+
+    #[test]
+    fn only_an_oci_image_manifest_holds_signatures() {
+        let good = manifest(&[layer(SIMPLE_SIGNING, b"good", 4, "1")]);
+        assert_eq!(codes(&good, b"good"), [None]);
+        let text = String::from_utf8(good.bytes.clone()).unwrap();
+        let docker = "application/vnd.docker.distribution.manifest.v2+json";
+        let media_type = good.media_type.clone();
+        for bad in [
+            RawManifest { media_type: Some(docker.to_owned()), ..good.clone() },
+            RawManifest::new(text.replace(OCI_IMAGE_MEDIA_TYPE, docker).into(), None),
+            RawManifest::new(text.replace("{\"schema", "{\"manifests\":[],\"schema").into(), None),
+            RawManifest::new(text.replace("sion\":2", "sion\":1").into(), media_type.clone()),
+            RawManifest::new(b"{}".to_vec(), media_type.clone()),
+            RawManifest::new(Vec::new(), media_type),
+            manifest(&[]),
+            manifest(&[layer("text/plain", b"", 0, "")]),
+        ] {
+            assert_eq!(codes(&bad, b"good"), [Some(ExitCode::Signature)], "{bad:?}");
+        }
     }
 }

@@ -15,6 +15,8 @@ mod manifest;
 mod platform;
 mod raw;
 mod reference;
+mod registry;
+mod remote;
 mod resolve;
 mod source;
 mod spool;
@@ -29,6 +31,7 @@ pub use manifest::{
 pub use platform::Platform;
 pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};
+pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};
 pub use spool::Spool;
@@ -159,6 +162,9 @@ pub enum Error {
     /// A layer's bytes are not what the verified manifest says.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// A registry, or the way to it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl Fault for Error {
@@ -174,6 +180,7 @@ impl Fault for Error {
             Self::Limit { .. } => ExitCode::Limit,
             Self::NoImage { .. } | Self::Io { .. } | Self::NoSpace { .. } => ExitCode::Io,
             Self::Verify(error) => error.exit_code(),
+            Self::Registry(error) => error.exit_code(),
         }
     }
 
@@ -192,6 +199,7 @@ impl Fault for Error {
             Self::Io { .. } => "oci.io",
             Self::NoSpace { .. } => "oci.no-space",
             Self::Verify(error) => error.id(),
+            Self::Registry(error) => error.id(),
         }
     }
 
@@ -202,6 +210,7 @@ impl Fault for Error {
                 return format!("if you trust the image so far, allow more: --limit {limit}=N");
             }
             Self::Verify(error) => return error.advice(),
+            Self::Registry(error) => return error.advice(),
             Self::Document { .. } => "ask the image's publisher to build it anew",
             Self::Layer { .. } => {
                 "ask the image's publisher for layers that are plain tar, gzip or zstd and in the \

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use super::archive::Archive;
 use super::dir::Dir;
 use super::layout::Layout;
+use super::registry::RegistryOptions;
+use super::remote::Remote;
 use super::resolve::{self, Resolved};
 use super::{Descriptor, Digest, Error, Platform, RawManifest, Reference, spool};
 use crate::limits::Limits;
@@ -20,11 +22,17 @@ pub struct SourceOptions {
     pub limits: Limits,
     /// The directory of the spools.
     pub spool: PathBuf,
+    /// How a registry is asked.
+    pub registry: RegistryOptions,
 }
 
 impl Default for SourceOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), spool: spool::directory() }
+        Self {
+            limits: Limits::default(),
+            spool: spool::directory(),
+            registry: RegistryOptions::default(),
+        }
     }
 }
 
@@ -62,13 +70,8 @@ impl Source {
     /// Opens the place that a reference names.
     pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Self, Error> {
         let transport: Box<dyn Transport> = match reference {
-            // The registry's transport goes here.
-            Reference::Registry { .. } => {
-                return Err(Error::Usage {
-                    problem: format!("{reference}: this program was built without registries"),
-                    advice: "copy the image with skopeo, and name the copy, e.g. oci:PATH"
-                        .to_owned(),
-                });
+            Reference::Registry { repository, tag, digest } => {
+                Box::new(Remote::new(repository, tag.as_deref(), *digest, options)?)
             }
             Reference::Layout { path, name } => {
                 Box::new(Layout::open(path, name.as_ref(), options)?)
