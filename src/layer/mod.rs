@@ -21,7 +21,7 @@ pub use build::check_kept;
 pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
 pub use hold::Held;
-pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, scan};
+pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan};
 pub use sink::{ContentSink, SinkError};
 
 use std::fmt;

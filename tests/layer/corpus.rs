@@ -17,7 +17,11 @@ pub fn shared(test: &str) -> Option<PathBuf> {
     if data.is_dir() {
         return Some(data);
     }
-    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none(), "no shared data at {data:?}");
+    assert!(
+        std::env::var_os("O2S_REQUIRE_SHARED").is_none(),
+        "no shared data at {}",
+        data.display()
+    );
     println!("not run: {test} (no shared data)");
     None
 }
