@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use crate::verify::Candidate;
 
 /// The media type of a simple-signing payload.
-pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 /// Turns a `.sig` manifest into candidates; `fetch` gets the bytes of one of its layers.
 ///

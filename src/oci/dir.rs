@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::attached::SIMPLE_SIGNING;
 use super::folder::{Folder, display, missing};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, json, resolve};
@@ -19,6 +18,8 @@ use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
 /// How the `version` file starts; a number of the form 1.N follows.
 const VERSION: &str = "Directory Transport Version: ";
+/// The media type of the payloads that we know.
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// What a signature file starts with that is not GPG's.
 const SIGSTORE: &[u8] = b"\0sigstore-json\n";
 
