@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::verify::Candidate;
 
 /// The media type of a simple-signing payload.
-pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 /// What the manifest of a `.sig` tag offers, in its order. `fetch` gets the bytes of a layer.
 ///

@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::attached::SIMPLE_SIGNING;
 use super::folder::{Folder, display, missing};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, json, resolve};
@@ -19,8 +18,8 @@ use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
 /// How the `version` file starts; a number of the form 1.N follows.
 const VERSION: &str = "Directory Transport Version: ";
-/// Bytes of a `version` file.
-const VERSION_FILE: u64 = 256;
+/// The media type of the payloads that we know.
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// What a signature file starts with that is not GPG's.
 const SIGSTORE: &[u8] = b"\0sigstore-json\n";
 
@@ -39,13 +38,13 @@ impl Dir {
         let limits = options.limits.clone();
         // Older versions, and fixtures, have no such file; skopeo does not ask for it either.
         if let Some(file) = folder.file("version")? {
-            let text = file.read(VERSION_FILE, "manifest-size")?;
+            let text = file.read(limits.manifest_size)?;
             if !is_version(&text) {
                 return Err(Error::Place {
                     place: display(path),
                     problem: format!(
                         "found the version {:?}, expected \"{VERSION}1.N\"",
-                        Escaped(text.trim_ascii())
+                        Escaped(text.get(..80).unwrap_or(&text).trim_ascii())
                     ),
                 });
             }
@@ -54,7 +53,7 @@ impl Dir {
             place: display(path),
             problem: "found no manifest.json, expected a directory made by skopeo".to_owned(),
         })?;
-        let root = RawManifest::new(manifest.read(limits.manifest_size, "manifest-size")?, None);
+        let root = RawManifest::new(manifest.read(limits.manifest_size)?, None);
         Ok(Self { folder, root, limits })
     }
 
@@ -63,18 +62,26 @@ impl Dir {
         if *digest == self.root.digest { String::new() } else { format!("{}.", digest.hex()) }
     }
 
-    fn candidate(&self, file: super::folder::LocalFile, origin: &str) -> Candidate {
+    /// The signature in a file; none if there is no such file.
+    fn candidate(&self, name: &str) -> Result<Option<Candidate>, Error> {
         // In base64, with annotations that may hold certificate chains: bounded as a document.
         let max = self.limits.manifest_size;
-        let read = file
-            .read(max, "signature-size")
-            .map_err(|error| (error.exit_code(), error.to_string()))
-            .and_then(|bytes| signature(&bytes, self.limits.signature_size));
-        let origin = origin.to_owned();
-        match read {
+        let read = match self.folder.file(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(file)) => file.read(max),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => Err(error),
+        };
+        let signature = match read {
+            Ok(bytes) => signature(&bytes, self.limits.signature_size),
+            Err(error @ Error::Place { .. }) => Err((ExitCode::Signature, error.to_string())),
+            Err(error) => Err((error.exit_code(), error.to_string())),
+        };
+        let origin = name.to_owned();
+        Ok(Some(match signature {
             Ok((payload, annotations)) => Candidate::Payload { origin, payload, annotations },
             Err((exit_code, problem)) => Candidate::Unusable { origin, problem, exit_code },
-        }
+        }))
     }
 }
 
@@ -136,7 +143,7 @@ impl Transport for Dir {
         let name = format!("{}manifest.json", self.prefix(&digest));
         let file = self.folder.file(&name)?;
         let file = file.ok_or_else(|| missing(self.folder.path(), "manifest", &digest))?;
-        let bytes = file.read(self.limits.manifest_size, "manifest-size")?;
+        let bytes = file.read(self.limits.manifest_size)?;
         let raw = RawManifest::new(bytes, Some(media_type.0.clone()));
         resolve::check(&raw, descriptor)?;
         Ok(raw)
@@ -165,17 +172,15 @@ impl Transport for Dir {
         let max = self.limits.signatures;
         let mut candidates = Vec::new();
         for number in 1.. {
-            let name = format!("{prefix}signature-{number}");
-            let Some(file) = self.folder.file(&name)? else { break };
+            let origin = format!("{prefix}signature-{number}");
+            let Some(candidate) = self.candidate(&origin)? else { break };
             if number > max {
-                candidates.push(Candidate::Unusable {
-                    origin: name,
-                    problem: format!("found more than {max} signatures: the rest is ignored"),
-                    exit_code: ExitCode::Limit,
-                });
+                let problem = format!("found more than {max} signatures: the rest is ignored");
+                let exit_code = ExitCode::Limit;
+                candidates.push(Candidate::Unusable { origin, problem, exit_code });
                 break;
             }
-            candidates.push(self.candidate(file, &name));
+            candidates.push(candidate);
         }
         Ok(candidates)
     }

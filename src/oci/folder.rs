@@ -101,28 +101,24 @@ pub(super) struct LocalFile {
 }
 
 impl LocalFile {
-    /// Reads all of it, at most `max` bytes.
-    pub fn read(self, max: u64, limit: &'static str) -> Result<Vec<u8>, Error> {
+    /// Reads all of a document, at most `max` bytes.
+    pub fn read(self, max: u64) -> Result<Vec<u8>, Error> {
         let too_large = |found| Error::Limit {
             what: format!("{}, bytes", display(&self.path)),
             found,
             max,
-            limit,
+            limit: "manifest-size",
         };
         if self.size > max {
             return Err(too_large(self.size));
         }
-        let mut bytes = Vec::new();
-        (&self.file)
-            .take(max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| io_error(&self.path, "cannot read the file", error))?;
+        let bytes = self.start(max.saturating_add(1))?;
         let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if found > max { Err(too_large(found)) } else { Ok(bytes) }
     }
 
     /// Reads its first `max` bytes.
-    pub fn start(self, max: u64) -> Result<Vec<u8>, Error> {
+    pub fn start(&self, max: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         (&self.file)
             .take(max)
@@ -168,7 +164,7 @@ pub(super) fn display(path: &Path) -> String {
 
 /// Says that a blob is not where it should be.
 pub(super) fn missing(place: &Path, what: &'static str, digest: &Digest) -> Error {
-    Error::NoImage { place: display(place), problem: format!("found no {what} {digest}") }
+    Error::Missing { place: display(place), what, digest: *digest }
 }
 
 pub(super) fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {

@@ -23,8 +23,6 @@ const KIND_PREFIX: &str = "dev.cosignproject.cosign/";
 const KIND_IMAGE: &str = "dev.cosignproject.cosign/image";
 const KIND_INDEX: &str = "dev.cosignproject.cosign/imageIndex";
 const KIND_SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
-/// Bytes of an `oci-layout` file.
-const LAYOUT_FILE: u64 = 4096;
 /// How many images of a layout a message lists.
 const LISTED: usize = 20;
 
@@ -76,7 +74,7 @@ impl Layout {
     ) -> Result<Self, Error> {
         let document = |problem| Error::Place { place: display(place.path()), problem };
         let max = options.limits.manifest_size;
-        let version = place.file("oci-layout", LAYOUT_FILE)?;
+        let version = place.file("oci-layout", max)?;
         check_version(&version).map_err(|problem| document(format!("oci-layout: {problem}")))?;
         let index = place.file("index.json", max)?;
         let index = ImageIndex::read(&index, None)
@@ -208,9 +206,7 @@ impl Place {
             problem: format!("found no {name}, expected an OCI image layout"),
         };
         match self {
-            Self::Directory { root, .. } => {
-                root.file(name)?.ok_or_else(absent)?.read(max, "manifest-size")
-            }
+            Self::Directory { root, .. } => root.file(name)?.ok_or_else(absent)?.read(max),
             Self::Archive(archive) => archive.file(name, max)?.ok_or_else(absent),
         }
     }

@@ -407,6 +407,30 @@ mod tests {
         assert!(Document::parse(&raw(&body, None)).is_err());
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+        /// One byte changed, put in or taken out: read as the same document, or refused.
+        #[test]
+        fn a_damaged_document_is_refused_or_the_same(
+            place in 0..400_usize, byte in proptest::prelude::any::<u8>(), how in 0..3,
+        ) {
+            let body = r#"{"schemaVersion":2,"config":@,"layers":[@],"annotations":{"a":"b"}}"#;
+            let mut raw = raw(body, Some(MediaType::OCI_MANIFEST));
+            let place = place.min(raw.bytes.len() - 1);
+            match how {
+                0 => raw.bytes[place] = byte,
+                1 => raw.bytes.insert(place, byte),
+                _ => drop(raw.bytes.remove(place)),
+            }
+            if let Ok(manifest) = ImageManifest::parse(&raw) {
+                let value: serde_json::Value = serde_json::from_slice(&raw.bytes).unwrap();
+                proptest::prop_assert_eq!(&value["config"], &serde_json::to_value(manifest.config).unwrap());
+                proptest::prop_assert!(value.get("manifests").is_none());
+            }
+        }
+    }
+
     fn created(text: &str) -> Result<Option<Moment>, Error> {
         let body = format!(
             r#"{{"os":"linux","architecture":"amd64","created":{text},"config":{{"Labels":{{"a":"b"}},

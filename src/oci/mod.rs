@@ -128,6 +128,16 @@ pub enum Error {
         /// What was found, and what was expected.
         problem: String,
     },
+    /// A local place lacks a part of the image that it has.
+    #[error("{place}: found no {what} {digest}, expected all of the image")]
+    Missing {
+        /// The layout, archive or directory.
+        place: String,
+        /// Which part.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+    },
     /// A local place is no layout, archive or directory of the kind that was named, or hostile.
     #[error("{place}: {problem}")]
     Place {
@@ -178,7 +188,10 @@ impl Fault for Error {
             Self::PlatformMismatch { .. } => ExitCode::Identity,
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => ExitCode::Integrity,
             Self::Limit { .. } => ExitCode::Limit,
-            Self::NoImage { .. } | Self::Io { .. } | Self::NoSpace { .. } => ExitCode::Io,
+            Self::NoImage { .. }
+            | Self::Missing { .. }
+            | Self::Io { .. }
+            | Self::NoSpace { .. } => ExitCode::Io,
             Self::Verify(error) => error.exit_code(),
             Self::Registry(error) => error.exit_code(),
         }
@@ -195,6 +208,7 @@ impl Fault for Error {
             Self::SizeMismatch { .. } => "oci.size-mismatch",
             Self::Limit { .. } => "oci.limit",
             Self::NoImage { .. } => "oci.no-image",
+            Self::Missing { .. } => "oci.missing",
             Self::Place { .. } => "oci.place",
             Self::Io { .. } => "oci.io",
             Self::NoSpace { .. } => "oci.no-space",
@@ -227,7 +241,9 @@ impl Fault for Error {
                  copy the image anew, or from another place"
             }
             Self::NoImage { .. } => "name one of those that are there",
-            Self::Place { .. } => "copy the image anew, e.g. with skopeo copy",
+            Self::Missing { .. } | Self::Place { .. } => {
+                "copy the image anew, e.g. with skopeo copy"
+            }
             Self::Io { .. } => "look at the file, its permissions and the disk",
             Self::NoSpace { .. } => {
                 "make room, or set TMPDIR to a directory on a larger file system"

@@ -70,14 +70,14 @@ pub fn select<'a>(index: &'a ImageIndex, wanted: &Platform) -> Result<&'a Descri
         (Some(entry), None) if entry.media_type.is_manifest() => Ok(entry),
         (Some(entry), None) => Err(refuse(format!("an entry of type {}", entry.media_type))),
         (Some(_), Some(_)) => Err(refuse(format!("{} images for it", matching.count() + 2))),
-        (None, _) => Err(refuse(format!("none in an index of {}", listing(index)))),
+        (None, _) => Err(refuse(format!("none among {}", listing(index)))),
     }
 }
 
 fn listing(index: &ImageIndex) -> String {
     let platform = |entry: &Descriptor| match &entry.platform {
         Some(platform) => platform.to_string(),
-        None => "no platform".to_owned(),
+        None => "an entry without platform".to_owned(),
     };
     let mut names: Vec<_> = index.manifests.iter().take(LISTED).map(platform).collect();
     if index.manifests.len() > LISTED {

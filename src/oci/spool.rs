@@ -106,3 +106,25 @@ fn named_then_unlinked(directory: &Path) -> io::Result<File> {
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { path: path.to_owned(), action, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn no_name_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        for make in [unnamed, named_then_unlinked] {
+            let mut file = make(folder.path()).unwrap();
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+            file.write_all(b"bytes").unwrap();
+            file.rewind().unwrap();
+            let mut back = String::new();
+            file.read_to_string(&mut back).unwrap();
+            assert_eq!(back, "bytes");
+        }
+        assert!(unnamed(Path::new("/proc")).is_err());
+    }
+}
