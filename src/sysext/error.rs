@@ -2,7 +2,7 @@
 
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
-use crate::layer::SinkError;
+use crate::layer::{Flaw, SinkError};
 
 /// Why a layer cannot become a system extension.
 #[derive(Debug, thiserror::Error)]
@@ -63,24 +63,13 @@ pub enum Error {
         /// Its type.
         found: &'static str,
     },
-    /// A device, fifo or socket (row 60).
-    #[error(
-        "{} is a {found}, expected only files, directories and symlinks below usr/",
-        Escaped(path)
-    )]
-    Special {
+    /// A path is what no extension may have (rows 59, 60, archive rule 10).
+    #[error("{}: {flaw}", Escaped(path))]
+    Unfit {
         /// The path.
         path: Vec<u8>,
-        /// Its type.
-        found: &'static str,
-    },
-    /// An extended attribute that would change how the host sees other files (archive rule 10).
-    #[error("{} has the attribute {}, expected none of that kind", Escaped(path), Escaped(name))]
-    Xattr {
-        /// The path.
-        path: Vec<u8>,
-        /// The attribute's name.
-        name: Vec<u8>,
+        /// What was found, and what was expected.
+        flaw: Flaw,
     },
     /// The layer deletes paths of the base, and the user does not allow that (row 59a).
     #[error("the layer deletes {} from the base, expected no whiteouts", Escaped(path))]
@@ -206,8 +195,7 @@ impl Fault for Error {
             | Self::TwoPlaces { .. }
             | Self::TypeConflict { .. }
             | Self::NotDirectory { .. }
-            | Self::Special { .. }
-            | Self::Xattr { .. }
+            | Self::Unfit { .. }
             | Self::Value { .. }
             | Self::ReleaseFile { .. }
             | Self::Architecture { .. }
@@ -229,8 +217,7 @@ impl Fault for Error {
             Self::TwoPlaces { .. } => "sysext.two-places",
             Self::TypeConflict { .. } => "sysext.type-conflict",
             Self::NotDirectory { .. } => "sysext.not-directory",
-            Self::Special { .. } => "sysext.special",
-            Self::Xattr { .. } => "sysext.xattr",
+            Self::Unfit { .. } => "sysext.unfit",
             Self::Whiteout { .. } => "sysext.whiteout",
             Self::Privileged { .. } => "sysext.privileged",
             Self::Name { .. } => "sysext.name",
@@ -260,7 +247,7 @@ impl Fault for Error {
                 "ask the image's publisher to leave the base's path as it is: \
                  the extension would hide what it leads to"
             }
-            Self::Special { .. } | Self::Xattr { .. } | Self::Value { .. } => {
+            Self::Unfit { .. } | Self::Value { .. } => {
                 "ask the image's publisher to build it anew without it"
             }
             Self::Whiteout { .. } => {

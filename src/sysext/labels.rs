@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Error, Labeller};
+use super::Error;
 use crate::escape::Escaped;
 use crate::report::{Action, Changes};
 use crate::selinux::Lookup;
@@ -11,6 +11,9 @@ use crate::tree::{Ino, Tree, Xattrs, is_within};
 
 /// The attribute that holds a label.
 pub const XATTR: &[u8] = b"security.selinux";
+
+/// Gives the label of an absolute path and the file type bits of its `st_mode`.
+pub type Labeller<'a> = dyn Fn(&[u8], u16) -> Lookup<'a> + 'a;
 
 /// How many paths have each type.
 pub type Types = BTreeMap<Vec<u8>, u64>;

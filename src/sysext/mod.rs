@@ -25,7 +25,7 @@ mod tests;
 
 pub use error::Error;
 pub use fate::Fates;
-pub use options::{Labeller, SysextOptions, Whiteouts};
+pub use options::{SysextOptions, Whiteouts};
 pub use release::{check_name, image_name};
 pub use timestamps::created;
 
@@ -87,13 +87,14 @@ pub fn convert<S: ContentSink>(
     etc::run(&mut work, changes)?;
     keep::usr(&mut work, changes);
     keep::shared(&mut work, options.keep_caches, changes);
-    audit::run(&mut work, options, changes)?;
+    audit::run(&work, options, changes)?;
     whiteouts::run(&mut work, options, changes)?;
     parents::run(&mut work, base, options, changes)?;
     repairs::owners(&work, base, changes);
     release::run(&mut work, base, options, changes)?;
-    if let Some(lookup) = options.labels {
-        let types = labels::apply(&mut work.tree, lookup, changes)?;
+    if let Some(contexts) = options.contexts {
+        let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
+        let types = labels::apply(&mut work.tree, &lookup, changes)?;
         if let Some(file_contexts) = base.lower_file_contexts() {
             labels::warn_of_new_types(&types, file_contexts, changes);
         }

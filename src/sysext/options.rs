@@ -4,11 +4,8 @@ use std::fmt;
 
 use crate::limits::Limits;
 use crate::oci::Platform;
-use crate::selinux::Lookup;
+use crate::selinux::FileContexts;
 use crate::tree::Timestamp;
-
-/// Gives the label of an absolute path and the file type bits of its `st_mode`.
-pub type Labeller<'a> = dyn Fn(&[u8], u16) -> Lookup<'a> + 'a;
 
 /// How a layer is turned into an extension.
 #[derive(Clone)]
@@ -41,8 +38,8 @@ pub struct SysextOptions<'a> {
     pub unverified: bool,
     /// How much of a file is read.
     pub limits: Limits,
-    /// Gives labels; none with `--selinux none`.
-    pub labels: Option<&'a Labeller<'a>>,
+    /// Says how files are labelled; none with `--selinux none`.
+    pub contexts: Option<&'a FileContexts>,
 }
 
 impl fmt::Debug for SysextOptions<'_> {
@@ -50,7 +47,7 @@ impl fmt::Debug for SysextOptions<'_> {
         f.debug_struct("SysextOptions")
             .field("name", &self.name)
             .field("platform", &self.platform)
-            .field("labels", &self.labels.is_some())
+            .field("contexts", &self.contexts.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -127,7 +127,7 @@ pub fn options() -> SysextOptions<'static> {
         deny_setuid: false,
         unverified: false,
         limits: Limits::default(),
-        labels: None,
+        contexts: None,
     }
 }
 

@@ -2,22 +2,24 @@
 
 use super::*;
 use crate::error::{ExitCode, Fault};
-use crate::selinux::Lookup;
+use crate::selinux::{FileContexts, PolicyFiles};
 use crate::sysext::labels as labelling;
 
-fn lookup(path: &[u8], file_type: u16) -> Lookup<'static> {
-    match path {
-        b"/usr/share/none" => Lookup::None,
-        b"/usr/share/missing" => Lookup::NoMatch,
-        _ if path.starts_with(b"/etc") => Lookup::Label(b"system_u:object_r:etc_t:s0"),
-        _ if path.starts_with(b"/usr/bin/") => Lookup::Label(b"system_u:object_r:bin_t:s0"),
-        _ if file_type == 0o040_000 => Lookup::Label(b"system_u:object_r:dir_t:s0"),
-        _ => Lookup::Label(b"system_u:object_r:usr_t:s0"),
-    }
+fn contexts() -> FileContexts {
+    let file_contexts = b"/ -d system_u:object_r:root_t:s0
+/usr(/.*)? -d system_u:object_r:dir_t:s0
+/usr(/.*)? -- system_u:object_r:usr_t:s0
+/usr/bin/.* system_u:object_r:bin_t:s0
+/usr/share/none <<none>>
+/etc(/.*)? system_u:object_r:etc_t:s0
+";
+    let policy = PolicyFiles { file_contexts: file_contexts.to_vec(), ..PolicyFiles::default() };
+    FileContexts::parse(&policy).unwrap()
 }
 
-fn labelled() -> SysextOptions<'static> {
-    SysextOptions { labels: Some(&lookup), ..options() }
+fn run_labelled(layer: &str) -> Result<Outcome, Error> {
+    let contexts = contexts();
+    run(layer, &base(""), &SysextOptions { contexts: Some(&contexts), ..options() })
 }
 
 fn label(done: &Outcome, path: &str) -> Option<String> {
@@ -29,9 +31,9 @@ fn label(done: &Outcome, path: &str) -> Option<String> {
 #[test]
 fn every_path_has_the_label_that_libselinux_would_write() {
     let layer = "f usr/bin/a A\nf etc/app/x X\nf usr/share/none N";
-    let done = run(layer, &base(""), &labelled()).unwrap();
+    let done = run_labelled(layer).unwrap();
     for (path, name) in [
-        ("", "dir_t"),
+        ("", "root_t"),
         ("usr", "dir_t"),
         ("usr/bin/a", "bin_t"),
         ("usr/etc", "etc_t"),
@@ -47,18 +49,18 @@ fn every_path_has_the_label_that_libselinux_would_write() {
 
 #[test]
 fn row_95_a_path_without_a_label_is_refused() {
-    let error = run("f usr/share/missing A", &base(""), &labelled()).unwrap_err();
+    let error = run_labelled("l usr/share/missing A").unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Malformed);
     assert!(error.to_string().contains("/usr/share/missing"));
     assert!(error.advice().contains("--selinux none"));
-    run("f usr/share/missing A", &base(""), &options()).unwrap();
+    run("l usr/share/missing A", &base(""), &options()).unwrap();
 }
 
 #[test]
 fn hard_links_with_different_labels_become_two_inodes() {
     let layer =
         "f usr/bin/a A\nh usr/bin/b usr/bin/a\nh usr/share/c usr/bin/a\nh usr/share/d usr/bin/a";
-    let done = run(layer, &base(""), &labelled()).unwrap();
+    let done = run_labelled(layer).unwrap();
     let tree = done.sysext.tree();
     let ino = |path: &str| tree.lookup(path.as_bytes()).unwrap();
     assert_eq!(ino("usr/bin/a"), ino("usr/bin/b"));

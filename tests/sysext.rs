@@ -1,0 +1,17 @@
+//! From layers to extensions: named rejects, bases of every shape, a real image.
+
+#[path = "common/blob.rs"]
+mod blob;
+#[path = "common/tars.rs"]
+mod tars;
+
+#[path = "sysext/bases.rs"]
+mod bases;
+#[path = "sysext/case.rs"]
+mod case;
+#[path = "sysext/random.rs"]
+mod random;
+#[path = "sysext/real.rs"]
+mod real;
+#[path = "sysext/rejects.rs"]
+mod rejects;
