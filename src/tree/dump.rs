@@ -74,7 +74,7 @@ pub fn dump<C: DumpContent>(tree: &Tree<C>, out: &mut dyn Write) -> fmt::Result 
             Content::Regular(c) => {
                 write_field(out, c.payload().as_deref().map(str::as_bytes))?;
                 out.write_char(' ')?;
-                write_field(out, c.inline().filter(|bytes| !bytes.is_empty()))?;
+                write_field(out, c.inline())?;
                 out.write_char(' ')?;
                 write_field(out, c.digest().as_deref().map(str::as_bytes))?;
             }
@@ -98,7 +98,7 @@ fn write_path(out: &mut dyn Write, path: &[u8]) -> fmt::Result {
 
 fn write_field(out: &mut dyn Write, field: Option<&[u8]>) -> fmt::Result {
     match field {
-        None => out.write_char('-'),
+        None | Some(b"") => out.write_char('-'),
         Some(b"-") => out.write_str("\\x2d"),
         Some(bytes) => write_escaped(out, bytes, false),
     }
@@ -119,4 +119,91 @@ fn write_escaped(out: &mut dyn Write, bytes: &[u8], equals: bool) -> fmt::Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use composefs::dumpfile_parse::{Entry, Item};
+
+    use super::*;
+    use crate::tree::{Inode, Stat};
+
+    #[derive(Debug)]
+    struct Stored(&'static [u8]);
+
+    impl DumpContent for Stored {
+        fn size(&self) -> u64 {
+            u64::try_from(self.0.len()).unwrap()
+        }
+
+        fn payload(&self) -> Option<String> {
+            (self.0.len() > 4).then(|| "ab/=cd".to_owned())
+        }
+
+        fn inline(&self) -> Option<&[u8]> {
+            (self.0.len() <= 4).then_some(self.0)
+        }
+
+        fn digest(&self) -> Option<String> {
+            (self.0.len() > 4).then(|| "12ef".to_owned())
+        }
+    }
+
+    fn sample() -> Tree<Stored> {
+        let mut tree = Tree::new(Stat::directory());
+        let mut stat = Stat { mode: 0o4755, uid: 1, gid: 2, ..Stat::default() };
+        stat.mtime = Timestamp { sec: 1, nsec: 1 };
+        stat.xattrs.insert(b"security.selinux", b"a:b=c d\0");
+        stat.xattrs.insert(b"user.x=y", b"");
+        let contents: [(&[u8], Content<Stored>); 8] = [
+            (b"-", Content::Regular(Stored(b"-"))),
+            (b"a b\\", Content::Regular(Stored(b"long enough"))),
+            (b"empty", Content::Regular(Stored(b""))),
+            (b"gr\xc3\xbcn\n\t\r=", Content::Regular(Stored(b"\n=\xff"))),
+            (b"null", Content::CharDevice { rdev: 0x103 }),
+            (b"pipe", Content::Fifo),
+            (b"sub", Content::Directory(crate::tree::Directory::new())),
+            (b"to", Content::Symlink((*b"-").into())),
+        ];
+        for (name, content) in contents {
+            let ino = tree.add(Inode { stat: stat.clone(), content });
+            assert!(tree.link(name, ino));
+        }
+        let linked = tree.lookup(b"a b\\").unwrap();
+        assert!(tree.link(b"sub/link", linked));
+        tree
+    }
+
+    #[test]
+    fn fields_are_those_of_composefs_dump() {
+        let mut text = String::new();
+        dump(&sample(), &mut text).unwrap();
+        let xattrs = "security.selinux=a:b\\x3dc\\x20d\\x00 user.x\\x3dy=";
+        let expected = [
+            "/ 0 40755 3 0 0 0 0.0 - - -".to_owned(),
+            format!("/- 1 104755 1 1 2 0 1.1 - \\x2d - {xattrs}"),
+            format!("/a\\x20b\\\\ 11 104755 2 1 2 0 1.1 ab/=cd - 12ef {xattrs}"),
+            format!("/empty 0 104755 1 1 2 0 1.1 - - - {xattrs}"),
+            format!("/gr\\xc3\\xbcn\\n\\t\\r= 3 104755 1 1 2 0 1.1 - \\n=\\xff - {xattrs}"),
+            format!("/null 0 24755 1 1 2 259 1.1 - - - {xattrs}"),
+            format!("/pipe 0 14755 1 1 2 0 1.1 - - - {xattrs}"),
+            format!("/sub 0 44755 2 1 2 0 1.1 - - - {xattrs}"),
+            "/sub/link 11 @104755 2 1 2 0 1.1 /a\\x20b\\\\ - -".to_owned(),
+            format!("/to 1 124755 1 1 2 0 1.1 \\x2d - - {xattrs}"),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn composefs_reads_what_was_written() {
+        let mut text = String::new();
+        dump(&sample(), &mut text).unwrap();
+        for line in text.lines() {
+            let entry = Entry::parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert!(entry.path.starts_with("/"));
+            if line.starts_with("/sub/link") {
+                assert!(matches!(entry.item, Item::Hardlink { .. }), "{line}");
+            }
+        }
+    }
 }

@@ -101,7 +101,7 @@ fn xattrs(path: &Path) -> Xattrs {
 /// Every path below a directory with everything that `stat`, `getxattr` and `read` say of it.
 pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut facts = BTreeMap::new();
-    let mut first_of = HashMap::new();
+    let mut names_of = HashMap::new();
     let mut below = vec![directory.to_owned()];
     while let Some(path) = below.pop() {
         let metadata = fs::symlink_metadata(&path).unwrap();
@@ -112,12 +112,8 @@ pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
         if kind.is_dir() {
             below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
-            let same = first_of.entry(metadata.ino()).or_insert_with(|| relative.clone());
             fact += &format!(" links {} size {}", metadata.nlink(), metadata.len());
-            if metadata.nlink() > 1 {
-                // Which of the names comes first depends on the walk, that there are others not.
-                fact += if *same == relative { "" } else { "" };
-            }
+            names_of.entry(metadata.ino()).or_insert_with(Vec::new).push(relative.clone());
         }
         if kind.is_symlink() {
             fact += &format!(" -> {:?}", fs::read_link(&path).unwrap());
@@ -127,6 +123,13 @@ pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
             fact += &format!(" {}", blake3::hash(&bytes));
         }
         facts.insert(relative, fact);
+    }
+    for mut names in names_of.into_values().filter(|names| names.len() > 1) {
+        names.sort();
+        let shown: Vec<_> = names.iter().map(|name| name.escape_ascii().to_string()).collect();
+        for name in names {
+            facts.entry(name).or_default().push_str(&format!(" is {}", shown.join(" = ")));
+        }
     }
     facts
 }

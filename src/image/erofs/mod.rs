@@ -27,6 +27,9 @@ mod verity;
 mod writer;
 mod xattr;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::{Expected, check};
 pub use dump::dump;
 pub use options::{ClusterSize, Compression, Level, Options};

@@ -1,0 +1,219 @@
+//! What an image is made of, field by field; and images that are not what they should be.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use proptest::prelude::*;
+use zerocopy::FromBytes;
+
+use super::format::{InodeCompact, InodeExtended, SuperBlock};
+use super::{BLOCK, Compression, Contents, Level, Options, Reader, Writer, check, size};
+use crate::image::Error;
+use crate::layer::ContentSink;
+use crate::limits::Limits;
+use crate::tree::{Content, Inode, Stat, Timestamp, Tree};
+
+pub fn options(compression: Compression) -> Options {
+    Options { compression, threads: 2.try_into().unwrap(), ..Options::default() }
+}
+
+fn add(tree: &mut Tree<Contents>, path: &str, stat: &Stat, content: Content<Contents>) {
+    let ino = tree.add(Inode { stat: stat.clone(), content });
+    assert!(tree.link(path.as_bytes(), ino), "{path}");
+}
+
+/// A small tree with one of everything.
+fn small(writer: &mut Writer) -> Tree<Contents> {
+    let mtime = Timestamp { sec: 1_700_000_000, nsec: 5 };
+    let mut stat = Stat { mode: 0o755, mtime, ..Stat::default() };
+    stat.xattrs.insert(b"security.selinux", b"system_u:object_r:usr_t:s0\0");
+    let mut tree = Tree::new(stat.clone());
+    add(&mut tree, "usr", &stat, Content::Directory(crate::tree::Directory::new()));
+    add(&mut tree, "usr/bin", &stat, Content::Directory(crate::tree::Directory::new()));
+    let mut own = Stat { mode: 0o4711, uid: 70_000, gid: 7, ..stat.clone() };
+    own.xattrs.insert(b"security.capability", b"\x01\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let text = "all work and no play makes a dull image\n".repeat(500);
+    let mut store = |bytes: &[u8]| {
+        Content::Regular(writer.store(super::len(bytes), &mut &*bytes).unwrap())
+    };
+    add(&mut tree, "usr/bin/text", &own, store(text.as_bytes()));
+    add(&mut tree, "usr/bin/short", &stat, store(b"short\n"));
+    add(&mut tree, "usr/bin/empty", &stat, store(b""));
+    add(&mut tree, "usr/to", &stat, Content::Symlink((*b"bin/text").into()));
+    let old = Stat { mtime: Timestamp { sec: -1, nsec: 0 }, ..stat.clone() };
+    add(&mut tree, "usr/null", &old, Content::CharDevice { rdev: 0x103 });
+    let text = tree.lookup(b"usr/bin/text").unwrap();
+    assert!(tree.link(b"usr/hard", text));
+    tree
+}
+
+fn image(compression: Compression) -> (File, Tree<Contents>) {
+    let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options(compression)).unwrap();
+    let tree = small(&mut writer);
+    (writer.finish(&tree).unwrap().file().try_clone().unwrap(), tree)
+}
+
+fn bytes_of(file: &File) -> Vec<u8> {
+    let mut bytes = vec![0; size(file.metadata().unwrap().len())];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// The structures of an image, in the order of their places.
+fn fields(image: &[u8]) -> String {
+    let mut text = String::new();
+    let superblock = SuperBlock::read_from_prefix(&image[1024..]).unwrap().0;
+    writeln!(text, "{superblock:#?}").unwrap();
+    let start = size(u64::from(superblock.meta_blkaddr.get()) * BLOCK);
+    let mut place = start + 32;
+    for _ in 0..superblock.inos.get() {
+        while image[place..place + 32].iter().all(|&byte| byte == 0) {
+            place += 32;
+        }
+        let compact = InodeCompact::read_from_prefix(&image[place..]).unwrap().0;
+        let layout = compact.i_format.get() >> 1;
+        let icount = usize::from(compact.i_xattr_icount.get());
+        writeln!(text, "\n# inode {}", (place - start) / 32).unwrap();
+        let (mut end, length) = if compact.i_format.get() & 1 == 0 {
+            writeln!(text, "{compact:#?}").unwrap();
+            (place + 32, size(u64::from(compact.i_size.get())))
+        } else {
+            let extended = InodeExtended::read_from_prefix(&image[place..]).unwrap().0;
+            writeln!(text, "{extended:#?}").unwrap();
+            (place + 64, size(extended.i_size.get()))
+        };
+        if icount > 0 {
+            let body = &image[end..end + 12 + (icount - 1) * 4];
+            writeln!(text, "attributes: {}", body.escape_ascii()).unwrap();
+            end += body.len();
+        }
+        let behind = match layout {
+            2 => length % size(BLOCK),
+            3 => (end.next_multiple_of(8) - end) + 8 + size(super::index::length(
+                u64::try_from(end.next_multiple_of(8) + 8).unwrap(),
+                u64::try_from(length).unwrap(),
+            )),
+            _ => 0,
+        };
+        writeln!(text, "behind: {}", image[end..end + behind].escape_ascii()).unwrap();
+        place = (end + behind).next_multiple_of(32);
+    }
+    text
+}
+
+fn assert_golden(name: &str, found: &str) {
+    let path = format!("{}/testdata/golden/erofs/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("O2S_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(found, expected, "{path}; O2S_UPDATE_GOLDEN=1 accepts a change");
+}
+
+/// The bytes of images are a promise: whoever converts the same layer with the same version of
+/// this program gets the same image. They may change with the version, and then in CHANGELOG.
+#[test]
+fn images_are_as_they_were() {
+    let level = Level::default();
+    for (name, compression) in
+        [("none", Compression::None), ("lz4", Compression::Lz4), ("lz4hc", Compression::Lz4hc(level))]
+    {
+        let (file, _) = image(compression);
+        let bytes = bytes_of(&file);
+        let mut lines = String::new();
+        super::dump(&Reader::open(file).unwrap(), &Limits::default(), &mut lines).unwrap();
+        assert_golden("small.dump", &lines);
+        let digest = blake3::hash(&bytes);
+        assert_golden(&format!("small-{name}.fields"), &format!("blake3 {digest}\n{}", fields(&bytes)));
+    }
+}
+
+#[test]
+fn a_changed_image_fails_the_self_check() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let (file, tree) = image(compression);
+        let bytes = bytes_of(&file);
+        let mut found = 0;
+        for place in (1024..bytes.len()).filter(|&place| bytes[place] != 0) {
+            file.write_all_at(&[bytes[place] ^ 0x11], u64::try_from(place).unwrap()).unwrap();
+            found += u32::from(check(&file, &tree).is_err());
+            file.write_all_at(&[bytes[place]], u64::try_from(place).unwrap()).unwrap();
+        }
+        check(&file, &tree).unwrap();
+        let changed = u32::try_from(bytes[1024..].iter().filter(|&&byte| byte != 0).count()).unwrap();
+        // The numbers for 32-bit stat and addresses that nothing uses may say what they like.
+        assert!(found * 10 > changed * 9, "{compression:?}: {found} of {changed}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_the_image_is_noticed() {
+    let (file, tree) = image(Compression::Lz4);
+    let facts: [(&str, fn(&mut Tree<Contents>)); 7] = [
+        ("mode", |tree| tree.inode_mut(tree.lookup(b"usr/to").unwrap()).stat.mode = 0o700),
+        ("owner", |tree| tree.inode_mut(tree.lookup(b"usr").unwrap()).stat.gid = 1),
+        ("mtime", |tree| tree.inode_mut(tree.lookup(b"usr/bin").unwrap()).stat.mtime.nsec = 6),
+        ("extended attributes", |tree| {
+            let ino = tree.lookup(b"usr/bin/short").unwrap();
+            assert!(tree.inode_mut(ino).stat.xattrs.remove(b"security.selinux"));
+        }),
+        ("path", |tree| assert!(tree.remove(b"usr/bin/empty").is_some())),
+        ("target", |tree| {
+            let ino = tree.lookup(b"usr/to").unwrap();
+            tree.inode_mut(ino).content = Content::Symlink((*b"bin/texz").into());
+        }),
+        ("links", |tree| assert!(tree.remove(b"usr/hard").is_some())),
+    ];
+    for (fact, change) in facts {
+        let mut tree = tree.clone();
+        change(&mut tree);
+        match check(&file, &tree) {
+            Err(Error::Mismatch { what, .. }) if what == fact || fact == "links" => {}
+            other => panic!("{fact}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_stored_is_refused() {
+    for (name, value) in [(&b"system.other"[..], 1), (b"user.", 1), (b"user.long", 70_000)] {
+        let mut writer =
+            Writer::new(tempfile::tempfile().unwrap(), &options(Compression::None)).unwrap();
+        let mut tree = small(&mut writer);
+        let ino = tree.lookup(b"usr/to").unwrap();
+        tree.inode_mut(ino).stat.xattrs.insert(name, &vec![1; value]);
+        let error = writer.finish(&tree).unwrap_err();
+        assert!(matches!(&error, Error::Unwritable { path, .. } if path == "usr/to"), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever is in an image: an error, or an answer that ends.
+    #[test]
+    fn hostile_images_do_no_harm(
+        lz4 in any::<bool>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+    ) {
+        thread_local! {
+            static IMAGES: [Vec<u8>; 2] =
+                [Compression::None, Compression::Lz4].map(|compression| bytes_of(&image(compression).0));
+        }
+        let mut bytes = IMAGES.with(|images| images[usize::from(lz4)].clone());
+        // Only bytes that mean something; the superblock's checksum is made right again.
+        let used: Vec<usize> = (1032..bytes.len()).filter(|&place| bytes[place] != 0).collect();
+        for (place, value) in changes {
+            bytes[used[place.index(used.len())]] = value;
+        }
+        bytes[1028..1032].fill(0);
+        let checksum = !crc32c::crc32c(&bytes[1024..4096]);
+        bytes[1028..1032].copy_from_slice(&checksum.to_le_bytes());
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        if let Ok(reader) = Reader::open(file) {
+            let _ = super::dump(&reader, &Limits { entries: 1000, ..Limits::default() }, &mut String::new());
+        }
+    }
+}
