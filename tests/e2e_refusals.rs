@@ -290,7 +290,7 @@ fn archives() {
         ("51", 7, usr().file("usr/bin/tool", b"again").finish()),
         ("51", 7, usr().file("usr/f", b"x").dir("usr/f").finish()),
         ("52", 7, usr().pax_record("size", "1").file("usr/x", &[b'x'; 512]).finish()),
-        ("53", 7, usr().pax(b"12 path=usr\n").file("usr/x", b"").finish()),
+        ("53", 7, usr().pax(b"99 path=usr\n").file("usr/x", b"").finish()),
         (
             "53",
             7,
