@@ -36,6 +36,16 @@ pub struct Cli {
     pub convert: ConvertArgs,
 }
 
+impl Cli {
+    /// Whether results and errors are wanted as JSON.
+    pub fn json(&self) -> bool {
+        match &self.command {
+            None => self.convert.json,
+            Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
+        }
+    }
+}
+
 /// What to do instead of converting an image.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -1,1 +1,323 @@
 //! The corridor: from a reference to a published image, one room after the other.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::base::{self, Base};
+use crate::error::Result;
+use crate::escape::Escaped;
+use crate::image::composefs::{self, Objects, Verity};
+use crate::image::{self, Staged, erofs};
+use crate::layer::{self, ContentSink, LayerOptions};
+use crate::oci::{Digest, ImageConfig, ImageManifest, Platform, Reference, Resolved, Source};
+use crate::publish::{Destination, Published};
+use crate::report::{self, Changes, Report};
+use crate::request::{Format, Labels, Request, Trust};
+use crate::selinux::FileContexts;
+use crate::sysext::{self, Fates, Sysext, SysextOptions};
+use crate::tree::{Content, Tree};
+use crate::trust::{self, TrustSources};
+use crate::verify::{self, Blob, Claim, LayerDescriptor, Signed, Unverified, Verified};
+
+/// Hears how far a conversion is.
+pub trait Progress {
+    /// Of `layer`, `done` bytes are here.
+    fn fetching(&mut self, layer: &LayerDescriptor, done: u64);
+    /// What was fetched is being turned into an image.
+    fn converting(&mut self);
+}
+
+/// Converts an image as requested.
+pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
+    let destination =
+        Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
+    let mut source = Source::open(&request.reference, &request.source)?;
+    let wanted = request.platform.clone().unwrap_or_else(Platform::host);
+    let resolved = source.resolve(&wanted)?;
+    let (manifest, signature) = admit(request, &mut source, &resolved)?;
+    let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
+    resolved.check_platform(&config, request.platform.as_ref())?;
+    let layers = verify::layers(&manifest, &config)?;
+    let image = VerifiedImage { request, config, layers };
+
+    let mut changes = Changes::default();
+    let built = match &request.output.format {
+        Format::Erofs(compression) => {
+            let options = erofs::Options {
+                compression: *compression,
+                threads: request.threads,
+                ..erofs::Options::default()
+            };
+            let mut writer = erofs::Writer::new(destination.stage()?, &options)?;
+            let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
+            let staged = writer.finish(extension.sysext.tree())?;
+            extension.built(staged, None, erofs::Contents::size)
+        }
+        Format::Composefs { objects } => {
+            let mut store = Objects::open(objects)?;
+            let extension = image.extension(&mut source, &mut store, &mut changes, progress)?;
+            let tree = extension.sysext.tree();
+            let composefs::Image { staged, digest } = composefs::write(tree, destination.stage()?)?;
+            let verity = store.commit(tree)?;
+            let objects =
+                report::Objects { path: objects.clone(), verity: verity == Verity::Enabled };
+            extension.built(staged, Some((digest, objects)), |contents| contents.size)
+        }
+    };
+
+    let sha256 = digest_of(built.staged.file()).map_err(image::Error::Io)?;
+    let Published { path, size } = destination.publish(built.staged)?;
+    let (verity, objects) = built.composefs.unzip();
+    Ok(Report {
+        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        source: report::Source {
+            reference: request.reference.to_string(),
+            manifest: resolved.manifest.digest,
+            index: resolved.index.as_ref().map(|index| index.digest),
+            platform: image.config.platform.to_string(),
+            created: image.config.created.clone(),
+        },
+        signature,
+        layer: built.layer,
+        base: built.base,
+        extension: built.extension,
+        image: report::Image {
+            path,
+            format: request.output.format.name(),
+            size,
+            sha256,
+            verity,
+            objects,
+        },
+        changes,
+    })
+}
+
+/// The manifest, on whose word it may be converted.
+fn admit(
+    request: &Request,
+    source: &mut Source,
+    resolved: &Resolved,
+) -> Result<(Verified<ImageManifest>, report::Signature)> {
+    let (keys, identity) = match &request.trust {
+        Trust::Signature { keys, identity } => (keys, identity.clone()),
+        Trust::Nobody => {
+            tracing::warn!("the signature is not checked: nobody vouches for this image");
+            let unverified = Unverified::skip_signature(resolved.manifest.digest);
+            let manifest = unverified.image_manifest(&resolved.manifest.bytes)?;
+            return Ok((manifest, report::Signature::Skipped));
+        }
+    };
+    let (policy, origin) =
+        trust::policy(&TrustSources::default(), keys, identity, &request.reference)?;
+    let claim = Claim {
+        index: resolved.index.as_ref().map(|index| index.digest),
+        instance: resolved.manifest.digest,
+        repository: match &request.reference {
+            Reference::Registry { repository, .. } => Some(repository.clone()),
+            _ => None,
+        },
+    };
+    let mut candidates = source.signatures(&claim.instance)?;
+    if let Some(index) = &claim.index {
+        candidates.extend(source.signatures(index)?);
+    }
+    let accepted = verify::image(&claim, &candidates, &policy)?;
+    for warning in accepted.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let manifest = match (accepted.signed, &resolved.index, &resolved.entry) {
+        (Signed::Index, Some(index), Some(entry)) => {
+            let instance = verify::select(&accepted.digest, &index.bytes, entry)?;
+            verify::image_manifest(&instance, &resolved.manifest.bytes)?
+        }
+        _ => verify::image_manifest(&accepted.digest, &resolved.manifest.bytes)?,
+    };
+    let signature = report::Signature::verified(&accepted, &origin);
+    Ok((manifest, signature))
+}
+
+/// An image whose documents are verified, and whose layers therefore can be.
+struct VerifiedImage<'a> {
+    request: &'a Request,
+    config: Verified<ImageConfig>,
+    layers: Vec<Verified<LayerDescriptor>>,
+}
+
+impl VerifiedImage<'_> {
+    /// Makes an extension of the last layer (R28), its contents in `sink`.
+    fn extension<S: ContentSink>(
+        &self,
+        source: &mut Source,
+        sink: &mut S,
+        changes: &mut Changes,
+        progress: &mut dyn Progress,
+    ) -> Result<Extension<S::Content>> {
+        let request = self.request;
+        let Some((top, lower)) = self.layers.split_last() else {
+            return Err(base::Error::NoLayers.into());
+        };
+        let mut blobs = Blobs { source, layers: &self.layers, fetched: HashMap::new(), progress };
+        let blob = blobs.get(lower.len())?;
+        blobs.progress.converting();
+
+        let fates = Fates { keep_caches: request.extension.keep_caches };
+        let fate = |path: &[u8]| fates.fate(path);
+        let options = LayerOptions { limits: &request.limits, fate: &fate, keep_ima: false };
+        let tree = layer::read(&blob, &options, sink)?;
+
+        let query = base::Query {
+            extension: &tree,
+            lower_layers: lower.len(),
+            policy: request.extension.labels == Labels::Image,
+            limits: &request.limits,
+        };
+        let base = base::read(&query, &mut |index| blobs.get(index))?;
+        blobs.progress.converting();
+
+        let (contexts, selinux) = file_contexts(request, &base)?;
+        let options = self.sysext_options(contexts.as_ref());
+        let sysext = sysext::convert(tree, &base, &options, sink, changes)?;
+        if let Some(contexts) = &contexts {
+            contexts.check()?;
+        }
+        let release_file = Escaped(&sysext::release_path(sysext.name())).to_string();
+        Ok(Extension {
+            layer: report::Layer::new(top, self.layers.len()),
+            base: report::Base::new(base.os_release(), selinux),
+            release: sysext.release().to_owned(),
+            release_file,
+            sysext,
+        })
+    }
+
+    fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
+        let Request { extension, output, name, limits, trust, .. } = self.request;
+        let file_name = output.path.file_name().and_then(|name| name.to_str());
+        SysextOptions {
+            name: name.clone(),
+            image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
+            platform: self.config.platform.clone(),
+            created: sysext::created(self.config.created.as_deref()),
+            id: extension.id.clone(),
+            version_id: extension.version_id.clone(),
+            sysext_level: extension.sysext_level.clone(),
+            any_host: extension.any_host,
+            keep_caches: extension.keep_caches,
+            whiteouts: extension.whiteouts,
+            deny_setuid: extension.deny_setuid,
+            unverified: matches!(trust, Trust::Nobody),
+            limits: limits.clone(),
+            contexts,
+        }
+    }
+}
+
+/// The layers' bytes, each fetched when it is first asked for.
+struct Blobs<'a> {
+    source: &'a mut Source,
+    layers: &'a [Verified<LayerDescriptor>],
+    fetched: HashMap<usize, Verified<Blob>>,
+    progress: &'a mut dyn Progress,
+}
+
+impl Blobs<'_> {
+    fn get(&mut self, index: usize) -> Result<Verified<Blob>> {
+        if !self.fetched.contains_key(&index)
+            && let Some(layer) = self.layers.get(index)
+        {
+            let progress = &mut *self.progress;
+            let blob = self.source.layer(layer, &mut |done| progress.fetching(layer, done))?;
+            self.fetched.insert(index, blob);
+        }
+        let blob = self.fetched.get(&index).ok_or(base::Error::NoLayers)?;
+        Ok(blob.try_clone().map_err(image::Error::Io)?)
+    }
+}
+
+/// The rules for labels, and where they are from.
+fn file_contexts(request: &Request, base: &Base) -> Result<(Option<FileContexts>, String)> {
+    let (files, from) = match &request.extension.labels {
+        Labels::None => return Ok((None, "none".to_owned())),
+        Labels::Image => (base.require_policy()?.clone(), "image".to_owned()),
+        Labels::Host => (base::policy::of_host(&request.limits)?, "host".to_owned()),
+        Labels::Directory(path) => {
+            let files = base::policy::of_directory(path, &request.limits)?;
+            (files, path.display().to_string())
+        }
+    };
+    let contexts = FileContexts::parse(&files)?;
+    Ok((Some(contexts), format!("{from} ({})", files.policy_type)))
+}
+
+/// An extension, and what the report says of it.
+struct Extension<C> {
+    sysext: Sysext<C>,
+    release_file: String,
+    release: String,
+    layer: report::Layer,
+    base: report::Base,
+}
+
+/// An image without a name, and what the report says of it.
+struct Built {
+    staged: Staged,
+    composefs: Option<(String, report::Objects)>,
+    extension: report::Extension,
+    layer: report::Layer,
+    base: report::Base,
+}
+
+impl<C> Extension<C> {
+    fn built(
+        self,
+        staged: Staged,
+        composefs: Option<(String, report::Objects)>,
+        size: impl Fn(&C) -> u64,
+    ) -> Built {
+        let mut extension = report::Extension {
+            name: self.sysext.name().to_owned(),
+            release_file: self.release_file,
+            release: self.release,
+            files: 0,
+            directories: 0,
+            symlinks: 0,
+            bytes: 0,
+        };
+        count(self.sysext.tree(), &mut extension, size);
+        Built { staged, composefs, extension, layer: self.layer, base: self.base }
+    }
+}
+
+fn count<C>(tree: &Tree<C>, extension: &mut report::Extension, size: impl Fn(&C) -> u64) {
+    let mut seen = vec![false; tree.len()];
+    for entry in tree.walk() {
+        if seen.get_mut(entry.ino.index()).is_some_and(|seen| std::mem::replace(seen, true)) {
+            continue;
+        }
+        match &entry.inode.content {
+            Content::Regular(contents) => {
+                extension.files += 1;
+                extension.bytes += size(contents);
+            }
+            Content::Directory(_) => extension.directories += 1,
+            Content::Symlink(_) => extension.symlinks += 1,
+            _ => {}
+        }
+    }
+}
+
+fn digest_of(mut file: &File) -> std::io::Result<Digest> {
+    std::io::Seek::rewind(&mut file)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = std::io::Read::read(&mut file, &mut buffer)?;
+        if count == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().into()));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+}

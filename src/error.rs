@@ -32,10 +32,17 @@ pub enum ExitCode {
     Lock = 13,
 }
 
-impl From<ExitCode> for std::process::ExitCode {
+impl ExitCode {
+    /// The number that the process exits with.
     #[expect(clippy::as_conversions, reason = "repr(u8)")]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
-        Self::from(code as u8)
+        Self::from(code.number())
     }
 }
 

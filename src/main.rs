@@ -1,5 +1,63 @@
 //! The program: parses its arguments, runs, and exits with the code that the failure means.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use oci2sysext::cli::{Cli, Command};
+use oci2sysext::error::{Error, ExitCode as ErrorCode};
+use oci2sysext::{cmd, request, signals};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
+    let json = cli.json();
+    if let Err(error) = signals::watch() {
+        // Unnamed files leave nothing behind even so.
+        tracing::debug!("no signal handler: {error}");
+    }
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error, json);
+            error.fault().exit_code().into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
+    match &cli.command {
+        None => cmd::convert::run(&cli.convert),
+        Some(Command::Dump(args)) => cmd::dump::run(args),
+        Some(Command::Fsck(args)) => cmd::fsck::run(args),
+    }
+}
+
+/// Help and version, or a command line that clap does not understand.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        complain(&request::Error::new(error.kind().to_string(), "see --help").into(), true);
+        return ErrorCode::Usage.into();
+    }
+    // Nobody is left to tell if the stream is gone.
+    let _ = error.print();
+    if error.use_stderr() { ErrorCode::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+/// What was found and expected, and what to do: two lines for people, an object for machines.
+fn complain(error: &Error, json: bool) {
+    let fault = error.fault();
+    if json {
+        let object = serde_json::json!({ "error": {
+            "id": fault.id(),
+            "exit_code": fault.exit_code().number(),
+            "message": fault.to_string(),
+            "advice": fault.advice(),
+        }});
+        // Nobody is left to tell if standard output is gone.
+        let _ = writeln!(io::stdout(), "{object:#}");
+    }
+    eprintln!("error: {fault}\n  help: {}", fault.advice());
 }

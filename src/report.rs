@@ -1,11 +1,16 @@
 //! What a run did: from which bytes, on whose word, and every path that was changed on the way.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
 use crate::escape::Escaped;
 use crate::oci::Digest;
+use crate::trust::TrustOrigin;
+use crate::verify::{Accepted, Comparison, LayerDescriptor, Signed};
 
 /// A conversion, as `--json` and `--report` print it.
 #[derive(Debug, Serialize)]
@@ -67,6 +72,23 @@ pub enum Signature {
     Skipped,
 }
 
+impl Signature {
+    /// An accepted signature, by a key from `trust`.
+    pub fn verified(accepted: &Accepted, trust: &TrustOrigin) -> Self {
+        Self::Verified {
+            key: accepted.key.name.clone(),
+            fingerprint: accepted.key.key.fingerprint().to_string(),
+            trust: trust.to_string(),
+            signed: match accepted.signed {
+                Signed::Index => "index",
+                Signed::Instance => "manifest",
+            },
+            identity: Escaped(accepted.signed_reference.as_bytes()).to_string(),
+            identity_compared: accepted.identity == Comparison::Equal,
+        }
+    }
+}
+
 /// The layer that became the extension.
 #[derive(Debug, Serialize)]
 pub struct Layer {
@@ -82,6 +104,15 @@ pub struct Layer {
     pub diff_id: Digest,
 }
 
+impl Layer {
+    /// A layer of an image that has `of`.
+    pub fn new(layer: &LayerDescriptor, of: usize) -> Self {
+        let LayerDescriptor { index, descriptor, diff_id } = layer;
+        let (digest, size) = (descriptor.digest, descriptor.size);
+        Self { index: *index, of, digest, size, diff_id: *diff_id }
+    }
+}
+
 /// What the extension was fitted to.
 #[derive(Debug, Serialize)]
 pub struct Base {
@@ -91,6 +122,14 @@ pub struct Base {
     pub version_id: Option<String>,
     /// Where the labels are from, such as `image (targeted)`.
     pub selinux: String,
+}
+
+impl Base {
+    /// A base with this os-release; `selinux` says where the labels are from.
+    pub fn new(os_release: Option<&BTreeMap<String, String>>, selinux: String) -> Self {
+        let field = |name: &str| os_release?.get(name).cloned();
+        Self { id: field("ID"), version_id: field("VERSION_ID"), selinux }
+    }
 }
 
 /// The extension.
@@ -213,11 +252,98 @@ impl Changes {
     }
 }
 
-fn escaped_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
-    use std::os::unix::ffi::OsStrExt;
+fn escaped_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Escaped(path.as_os_str().as_bytes()))
 }
 
 fn escaped<S: Serializer>(path: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Escaped(path))
+}
+
+/// A report for people.
+#[derive(Debug)]
+pub struct Summary<'a> {
+    /// What was done.
+    pub report: &'a Report,
+    /// Whether every changed path is wanted.
+    pub verbose: bool,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { signature, base, extension, image, changes, .. } = self.report;
+        let path = Escaped(image.path.as_os_str().as_bytes());
+        let size = indicatif::HumanBytes(image.size);
+        writeln!(f, "{path}: {} ({}, {size})", extension.name, image.format)?;
+        match signature {
+            Signature::Verified { key, identity, identity_compared, .. } => {
+                let compared = if *identity_compared { "" } else { " (not compared)" };
+                writeln!(f, "  signed by {key} as {identity}{compared}")?;
+            }
+            Signature::Skipped => writeln!(f, "  NOT VERIFIED: nobody vouches for this image")?,
+        }
+        let release = extension.release.lines().filter(|line| !line.starts_with('#'));
+        writeln!(f, "  for {}", release.collect::<Vec<_>>().join(" "))?;
+        writeln!(
+            f,
+            "  {} files, {} directories, {} symlinks; labels: {}",
+            extension.files, extension.directories, extension.symlinks, base.selinux
+        )?;
+        self.changes(f)?;
+        if let Some((digest, objects)) = image.verity.as_ref().zip(image.objects.as_ref()) {
+            let store = Escaped(objects.path.as_os_str().as_bytes());
+            let name = &extension.name;
+            writeln!(f, "  fs-verity digest {digest}; to merge it:")?;
+            writeln!(f, "    mkdir -p /run/extensions/{name}")?;
+            let digest = if objects.verity { format!(",digest={digest}") } else { String::new() };
+            writeln!(
+                f,
+                "    mount -t composefs -o basedir={store}{digest} {path} /run/extensions/{name}"
+            )?;
+            writeln!(f, "    systemd-sysext refresh")?;
+        }
+        for Warning { rule, message } in &changes.warnings {
+            writeln!(f, "  warning: {message} [{rule}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary<'_> {
+    fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = &self.report.changes.changes;
+        if self.verbose {
+            for Change { path, action, rule, reason } in changes {
+                write!(f, "  {} /{}", action.name(), Escaped(path))?;
+                if let Action::Moved { to } = action {
+                    write!(f, " to /{}", Escaped(to))?;
+                }
+                writeln!(f, ": {reason} [{rule}]")?;
+            }
+            return Ok(());
+        }
+        let count = |name: &str| changes.iter().filter(|c| c.action.name() == name).count();
+        let counts: Vec<_> = ["dropped", "moved", "changed"]
+            .iter()
+            .filter_map(|name| Some((count(name), name)).filter(|(count, _)| *count > 0))
+            .map(|(count, name)| format!("{count} {name}"))
+            .collect();
+        if !counts.is_empty() {
+            writeln!(f, "  paths of the layer: {} (-v lists them)", counts.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Action {
+    /// The action in one word.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Moved { .. } => "moved",
+            Self::Changed => "changed",
+            Self::Added => "added",
+            Self::Kept => "kept",
+        }
+    }
 }

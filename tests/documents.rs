@@ -261,7 +261,7 @@ fn a_platform_is_selected_from_an_index() {
     for reference in references {
         let image = read_all(&reference, None).unwrap();
         assert_eq!(image.layers.len(), 2, "{reference}");
-        assert_eq!(image.resolved.platform.unwrap().to_string(), AMD64);
+        assert_eq!(image.resolved.entry.unwrap().platform.unwrap().to_string(), AMD64);
         let root = Document::parse(&image.resolved.index.unwrap()).unwrap();
         assert!(matches!(root, Document::Index(_)));
         let code = |platform| read_all(&reference, Some(platform)).map(|_| ()).unwrap_err();

@@ -12,9 +12,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
 use oci2sysext::error::{ExitCode, Fault};
-use oci2sysext::image::erofs::{
-    Contents, Options, Reader, Writer, check, dump,
-};
+use oci2sysext::image::erofs::{Contents, Options, Reader, Writer, check, dump};
 use oci2sysext::layer::ContentSink;
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{
@@ -191,7 +189,8 @@ impl Mounted {
         const MOUNT: &str = "import ctypes, sys; libc = ctypes.CDLL(None, use_errno=True); \
             sys.exit(libc.mount(sys.argv[1].encode(), sys.argv[2].encode(), b'erofs', 1, None) and 1)";
         let place = tempfile::tempdir().unwrap();
-        let arguments = [OsStr::new("-c"), OsStr::new(MOUNT), image.as_os_str(), place.path().as_os_str()];
+        let arguments =
+            [OsStr::new("-c"), OsStr::new(MOUNT), image.as_os_str(), place.path().as_os_str()];
         let output = host::run("python3", &arguments)?;
         output.status.success().then_some(Self(place))
     }
@@ -285,7 +284,8 @@ fn threads_do_not_change_a_byte() {
     let source = source();
     let read = |threads: usize| {
         let threads = threads.try_into().unwrap();
-        let (image, _) = write_directory(source.path(), &Options { threads, ..options("lz4hc:5", "64K") });
+        let (image, _) =
+            write_directory(source.path(), &Options { threads, ..options("lz4hc:5", "64K") });
         fs::read(image.path()).unwrap()
     };
     let one = read(1);
@@ -314,7 +314,8 @@ fn what_no_inode_has_is_not_in_the_image() {
         }
         writer.finish(&tree).unwrap();
         let image = fs::read(file.path()).unwrap();
-        let found = image.windows(32).position(|window| marker.windows(32).any(|part| part == window));
+        let found =
+            image.windows(32).position(|window| marker.windows(32).any(|part| part == window));
         assert_eq!(found, None, "{options:?}");
         fsck(file.path());
     }
@@ -327,13 +328,13 @@ fn equal_files_are_stored_once() {
         let mut writer = Writer::new(file.reopen().unwrap(), &options).unwrap();
         let mut tree = Tree::new(Stat::directory());
         let (large, small) = (noise(3, 3_000_000), noise(4, 6000));
-        let handles: Vec<_> = (0..6)
-            .flat_map(|_| [store(&mut writer, &large), store(&mut writer, &small)])
-            .collect();
+        let handles: Vec<_> =
+            (0..6).flat_map(|_| [store(&mut writer, &large), store(&mut writer, &small)]).collect();
         assert!(handles.iter().step_by(2).all(|handle| *handle == handles[0]));
         assert_ne!(handles[0], handles[1]);
         for (n, handle) in handles.into_iter().enumerate() {
-            let ino = tree.add(Inode { stat: Stat::directory(), content: Content::Regular(handle) });
+            let ino =
+                tree.add(Inode { stat: Stat::directory(), content: Content::Regular(handle) });
             tree.link(n.to_string().as_bytes(), ino);
         }
         let staged = writer.finish(&tree).unwrap();
@@ -358,7 +359,8 @@ fn directories_and_attributes_of_any_size() {
     }
     let ino = tree.add(Inode { stat: stat.clone(), content: Content::Directory(directory) });
     assert!(tree.link(b"many", ino));
-    for (name, count, size) in [("large", 3, 65_535), ("many values", 300, 500), ("some", 20, 3000)] {
+    for (name, count, size) in [("large", 3, 65_535), ("many values", 300, 500), ("some", 20, 3000)]
+    {
         let mut stat = Stat::directory();
         for n in 0..count {
             stat.xattrs.insert(format!("user.{n}").as_bytes(), &vec![b'v'; size]);
@@ -484,11 +486,13 @@ fn arbitrary_stat() -> impl Strategy<Value = Stat> {
     ];
     let value = prop_oneof![Just(b"label".to_vec()), prop::collection::vec(any::<u8>(), 0..300)];
     let xattrs = prop::collection::vec((name, value), 0..4);
-    (0..0o10_000u16, id.clone(), id, time, xattrs).prop_map(|(mode, uid, gid, (sec, nsec), pairs)| {
-        let mut xattrs = Xattrs::default();
-        pairs.iter().for_each(|(name, value)| xattrs.insert(name.as_bytes(), value));
-        Stat { mode, uid, gid, mtime: Timestamp { sec, nsec }, xattrs }
-    })
+    (0..0o10_000u16, id.clone(), id, time, xattrs).prop_map(
+        |(mode, uid, gid, (sec, nsec), pairs)| {
+            let mut xattrs = Xattrs::default();
+            pairs.iter().for_each(|(name, value)| xattrs.insert(name.as_bytes(), value));
+            Stat { mode, uid, gid, mtime: Timestamp { sec, nsec }, xattrs }
+        },
+    )
 }
 
 fn arbitrary_content() -> impl Strategy<Value = Content<Bytes>> {
@@ -534,7 +538,8 @@ fn arbitrary_tree() -> impl Strategy<Value = Tree<Bytes>> {
             if is_directory { directories.push(ino) } else { files.push(ino) }
         }
         for (file, place, name) in links.into_iter().filter(|_| !files.is_empty()) {
-            let (ino, parent) = (files[file.index(files.len())], directories[place.index(directories.len())]);
+            let (ino, parent) =
+                (files[file.index(files.len())], directories[place.index(directories.len())]);
             tree.directory_mut(parent).unwrap().entry(name.into()).or_insert(ino);
         }
         tree

@@ -18,6 +18,9 @@ pub enum Error {
         /// How many layers were read.
         layers: usize,
     },
+    /// The image has no layers at all.
+    #[error("the image has no layers, expected at least one")]
+    NoLayers,
     /// The base's os-release does not say what system it is.
     #[error("the base image's os-release has no ID, expected one")]
     NoId,
@@ -101,6 +104,7 @@ impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::NoOsRelease { .. }
+            | Self::NoLayers
             | Self::NoId
             | Self::OsRelease { .. }
             | Self::NoPolicy { .. }
@@ -117,6 +121,7 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::NoOsRelease { .. } => "base.no-os-release",
+            Self::NoLayers => "base.no-layers",
             Self::NoId => "base.no-id",
             Self::OsRelease { .. } => "base.os-release",
             Self::NoPolicy { .. } => "base.no-policy",
@@ -133,6 +138,7 @@ impl Fault for Error {
 
     fn advice(&self) -> String {
         match self {
+            Self::NoLayers => "ask the image's publisher for one with an extension in it",
             Self::NoOsRelease { .. } | Self::NoId | Self::OsRelease { .. } => {
                 "say which hosts it is for: --id ID --version-id VERSION, or --any-host; \
                  without a policy in the image also --selinux host|DIR|none"

@@ -1,10 +1,10 @@
 //! From what the user asked for to one manifest: resolved once, and by digest from then on
 //! (P2, P4).
 
-use super::Descriptor;
 use super::source::Transport;
 use super::{
-    Digest, Document, Error, ImageConfig, ImageIndex, ImageManifest, Platform, RawManifest,
+    Descriptor, Digest, Document, Error, ImageConfig, ImageIndex, ImageManifest, Platform,
+    RawManifest,
 };
 
 /// How many platforms of an index a message lists.
@@ -17,8 +17,8 @@ pub struct Resolved {
     pub manifest: RawManifest,
     /// The index that it was selected from, if the reference names one.
     pub index: Option<RawManifest>,
-    /// What that index says the image runs on.
-    pub platform: Option<Platform>,
+    /// What that index says of it.
+    pub entry: Option<Descriptor>,
 }
 
 impl Resolved {
@@ -33,7 +33,8 @@ impl Resolved {
         asked: Option<&Platform>,
     ) -> Result<(), Error> {
         let found = &config.platform;
-        match (&self.platform, asked) {
+        let expected = self.entry.as_ref().and_then(|entry| entry.platform.as_ref());
+        match (expected, asked) {
             (Some(expected), _) if !agree(expected, found) => Err(Error::PlatformMismatch {
                 found: Box::new(found.clone()),
                 expected: Box::new(expected.clone()),
@@ -100,7 +101,7 @@ pub(super) fn resolve(
     }
     let index = match Document::parse(&root)? {
         Document::Manifest(_) => {
-            return Ok(Resolved { manifest: root, index: None, platform: None });
+            return Ok(Resolved { manifest: root, index: None, entry: None });
         }
         Document::Index(index) => index,
     };
@@ -108,7 +109,8 @@ pub(super) fn resolve(
     let manifest = transport.manifest(entry)?;
     check(&manifest, entry)?;
     ImageManifest::parse(&manifest)?;
-    Ok(Resolved { manifest, index: Some(root), platform: entry.platform.clone() })
+    let entry = Some(entry.clone());
+    Ok(Resolved { manifest, index: Some(root), entry })
 }
 
 /// Checks a manifest against the descriptor that names it.
@@ -198,7 +200,7 @@ mod tests {
         selected.check_platform(&config("linux", "amd64"), Some(&amd64)).unwrap();
         let error = selected.check_platform(&config("linux", "arm64"), None).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Identity);
-        let alone = Resolved { manifest, index: None, platform: None };
+        let alone = Resolved { manifest, index: None, entry: None };
         alone.check_platform(&config("linux", "arm64"), None).unwrap();
         let error = alone.check_platform(&config("linux", "arm64"), Some(&amd64)).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Malformed);

@@ -26,7 +26,7 @@ mod tests;
 pub use error::Error;
 pub use fate::Fates;
 pub use options::{SysextOptions, Whiteouts};
-pub use release::{check_name, image_name};
+pub use release::{check_name, image_name, release_path};
 pub use timestamps::created;
 
 use crate::base::Base;
@@ -46,12 +46,14 @@ use work::Work;
 ///
 /// ```compile_fail
 /// let tree = oci2sysext::tree::Tree::<()>::new(Default::default());
-/// let sysext = oci2sysext::sysext::Sysext { tree, name: "x".to_owned() };
+/// let (name, release) = (String::new(), String::new());
+/// let sysext = oci2sysext::sysext::Sysext { tree, name, release };
 /// ```
 #[derive(Debug)]
 pub struct Sysext<C> {
     tree: Tree<C>,
     name: String,
+    release: String,
 }
 
 impl<C> Sysext<C> {
@@ -63,6 +65,11 @@ impl<C> Sysext<C> {
     /// The extension's name: that of its release file, and of its image without the suffix.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What its release file says.
+    pub fn release(&self) -> &str {
+        &self.release
     }
 }
 
@@ -91,7 +98,7 @@ pub fn convert<S: ContentSink>(
     whiteouts::run(&mut work, options, changes)?;
     parents::run(&mut work, base, options, changes)?;
     repairs::owners(&work, base, changes);
-    release::run(&mut work, base, options, changes)?;
+    let release = release::run(&mut work, base, options, changes)?;
     if let Some(contexts) = options.contexts {
         let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
         let types = labels::apply(&mut work.tree, &lookup, changes)?;
@@ -100,5 +107,5 @@ pub fn convert<S: ContentSink>(
         }
     }
     let tree = settle::run(&work.tree, sink)?;
-    Ok(Sysext { tree, name: options.name.clone() })
+    Ok(Sysext { tree, name: options.name.clone(), release })
 }

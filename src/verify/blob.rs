@@ -27,6 +27,18 @@ pub enum Origin {
     Local,
 }
 
+impl Verified<Blob> {
+    /// The same blob once more: the same file, which is read by position.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        let Blob { layer, file, origin } = &**self;
+        let (layer, file) = (layer.clone(), file.try_clone()?);
+        Ok(Self::assertion(Blob { layer, file, origin: *origin }))
+    }
+}
+
 /// Hashes the bytes of a layer as they arrive; its end is the only maker of a verified [`Blob`].
 #[derive(Debug)]
 pub struct BlobHasher {

@@ -135,7 +135,11 @@ pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
 }
 
 /// Fails at the first path that is not the same in both.
-pub fn assert_same(what: &str, expected: &BTreeMap<Vec<u8>, String>, found: &BTreeMap<Vec<u8>, String>) {
+pub fn assert_same(
+    what: &str,
+    expected: &BTreeMap<Vec<u8>, String>,
+    found: &BTreeMap<Vec<u8>, String>,
+) {
     for (path, fact) in expected {
         let path_shown = path.escape_ascii();
         assert_eq!(found.get(path), Some(fact), "{what}: {path_shown}");

@@ -17,7 +17,7 @@ use composefs::erofs::writer::{ValidatedFileSystem, mkfs_erofs_versioned};
 use composefs::fsverity::{FsVerityHashValue, Sha256HashValue, compute_verity};
 use composefs::tree::{self as cfs, RegularFile};
 
-pub use objects::{Contents, Objects, Stored};
+pub use objects::{Contents, Objects, Stored, Verity};
 
 use super::{Error, Staged};
 use crate::escape::Escaped;

@@ -1,0 +1,118 @@
+//! `oci2sysext REFERENCE`: the conversion, and what the user hears of it.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing::Level;
+
+use crate::cli::ConvertArgs;
+use crate::convert::{Progress, convert};
+use crate::error::Result;
+use crate::image;
+use crate::report::{Report, Summary};
+use crate::request::Request;
+use crate::verify::LayerDescriptor;
+
+/// Converts an image as the command line says.
+pub fn run(args: &ConvertArgs) -> Result<()> {
+    log(args);
+    let request = Request::from_args(args)?;
+    let mut bar = Bar::new(!args.quiet && io::stderr().is_terminal());
+    let report = convert(&request, &mut bar);
+    bar.clear();
+    let report = report?;
+    if !args.quiet {
+        eprint!("{}", Summary { report: &report, verbose: args.verbose > 0 });
+    }
+    if let Some(path) = &args.report {
+        write_report(&report, path).map_err(image::Error::Io)?;
+    }
+    if args.json {
+        print_report(&report).map_err(image::Error::Io)?;
+    }
+    Ok(())
+}
+
+/// Messages go to standard error: warnings, with -v what is done, with -vv what is fetched.
+fn log(args: &ConvertArgs) {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => Level::ERROR,
+        (false, 0) => Level::WARN,
+        (false, 1) => Level::INFO,
+        (false, _) => Level::DEBUG,
+    };
+    // A second subscriber is refused: then this is a test, and it has one.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .try_init();
+}
+
+/// Writes the report whole or not at all.
+fn write_report(report: &Report, path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new().prefix(".#oci2sysext-").tempfile_in(parent)?;
+    serde_json::to_writer_pretty(&mut file, report)?;
+    file.write_all(b"\n")?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn print_report(report: &Report) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// A progress bar, on a terminal.
+struct Bar {
+    bar: Option<ProgressBar>,
+    visible: bool,
+}
+
+impl Bar {
+    fn new(visible: bool) -> Self {
+        Self { bar: None, visible }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn fetching(&mut self, layer: &LayerDescriptor, done: u64) {
+        if !self.visible {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = "layer {msg} {wide_bar} {binary_bytes} of {binary_total_bytes} {eta}";
+            let bar = ProgressBar::new(layer.descriptor.size).with_message(layer.index.to_string());
+            match ProgressStyle::with_template(style) {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_position(done);
+        if done >= layer.descriptor.size {
+            self.clear();
+        }
+    }
+
+    fn converting(&mut self) {
+        self.clear();
+    }
+}
