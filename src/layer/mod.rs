@@ -181,7 +181,7 @@ pub fn decompress<R: Read>(
     stored: R,
     compression: Compression,
     limits: &Limits,
-) -> Result<impl Read, Problem> {
+) -> Result<impl Read + use<R>, Problem> {
     Uncompressed::new(stored, compression, limits)
 }
 
