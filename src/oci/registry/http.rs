@@ -293,8 +293,8 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
     if causes(&error).any(<dyn StdError>::is::<Forbidden>) {
         return Error::Redirect { url, problem }.into();
     }
-    if causes(&error).any(<dyn StdError>::is::<rustls::Error>) {
-        return Error::Tls { url, problem }.into();
+    if let Some(error) = causes(&error).find_map(<dyn StdError>::downcast_ref::<rustls::Error>) {
+        return Error::Tls { url, problem: tls_problem(error) }.into();
     }
     let refused = causes(&error).any(|cause| {
         let cause = cause.downcast_ref::<io::Error>();
@@ -310,6 +310,21 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
         Again::Yes
     };
     Failure { error: Error::Unreachable { url, problem }, again }
+}
+
+/// What is wrong with a certificate or a handshake, in words where rustls has only a name.
+fn tls_problem(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{Expired, ExpiredContext, UnknownIssuer};
+    match error {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            format!("the certificate has expired ({error})")
+        }
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            "the certificate is signed by an unknown authority".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) => format!("found something else than TLS ({error})"),
+        _ => bounded(&error.to_string()),
+    }
 }
 
 /// An error and what caused it. `io::Error` hides what it wraps from `source`.
