@@ -1,5 +1,7 @@
 //! A registry that does whatever a test wants: one thread a connection, one request each.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -209,10 +211,10 @@ impl Shared {
         let stream = stream.get_mut();
         let mut head = format!("HTTP/1.1 {} Test\r\nConnection: close\r\n", reply.status);
         if !reply.endless {
-            head += &format!("Content-Length: {}\r\n", reply.body.len());
+            let _ = write!(head, "Content-Length: {}\r\n", reply.body.len());
         }
         for (name, value) in &reply.headers {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         stream.write_all((head + "\r\n").as_bytes())?;
         let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
@@ -262,7 +264,7 @@ pub fn descriptor(bytes: &[u8]) -> Descriptor {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         urls: Vec::new(),
-        annotations: Default::default(),
+        annotations: BTreeMap::new(),
         platform: None,
     }
 }

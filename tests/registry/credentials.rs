@@ -86,13 +86,13 @@ fn row_76_a_token_that_ends_in_the_middle_of_a_blob_is_renewed() {
             }
         });
         let challenge = format!("Bearer realm=\"{}\"", tokens.url("127.0.0.1", "/token"));
-        let served = blob.clone();
+        let content = blob.clone();
         let server = Server::http(move |request, _| {
             let token = request.header("authorization").unwrap_or_default().to_owned();
             match (request.range_start(), token.as_str()) {
                 _ if request.path == "/v2/" => Reply::ok(""),
-                (None, "Bearer t0") => Reply::blob(request, &served).cut(5000),
-                (Some(_), "Bearer t1") => Reply::blob(request, &served),
+                (None, "Bearer t0") => Reply::blob(request, &content).cut(5000),
+                (Some(_), "Bearer t1") => Reply::blob(request, &content),
                 _ => Reply::error(401, "UNAUTHORIZED").with("WWW-Authenticate", &challenge),
             }
         });
@@ -244,8 +244,8 @@ fn in_child(test: &str, environment: &[(&str, &str)]) {
         .envs(environment.iter().copied())
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]

@@ -24,12 +24,12 @@ fn download(registry: &mut Registry, descriptor: &Descriptor) -> Result<Vec<u8>,
 #[test]
 fn row_71_a_busy_registry_is_waited_for() {
     let blob = noise(1000);
-    let served = blob.clone();
+    let content = blob.clone();
     let server = Server::http(move |request, _| {
         if !request.is_for_blob() {
             return Reply::ok("");
         }
-        Reply::blob(request, &served)
+        Reply::blob(request, &content)
     });
     let busy = Server::http({
         let url = server.url("127.0.0.1", "");
@@ -83,16 +83,16 @@ fn row_72_retry_after_beyond_the_budget_is_not_waited_for() {
 #[test]
 fn row_73_a_connection_reset_at_any_byte_is_resumed() {
     let blob = noise(100_000);
-    let served = blob.clone();
+    let content = blob.clone();
     // One cut for each download, wherever the first request's number says.
     let cuts = std::sync::atomic::AtomicUsize::new(0);
     let server = Server::http(move |request, _| {
         if !request.is_for_blob() {
             return Reply::ok("");
         }
-        let reply = Reply::blob(request, &served);
+        let reply = Reply::blob(request, &content);
         match request.range_start() {
-            None => reply.cut(served.len() / 100 * cuts.fetch_add(1, Ordering::SeqCst)),
+            None => reply.cut(content.len() / 100 * cuts.fetch_add(1, Ordering::SeqCst)),
             Some(_) => reply,
         }
     });
@@ -110,12 +110,12 @@ fn row_73_a_connection_reset_at_any_byte_is_resumed() {
 #[test]
 fn row_73_a_hundred_resets_in_one_blob() {
     let blob = noise(100_000);
-    let served = blob.clone();
+    let content = blob.clone();
     let server = Server::http(move |request, _| {
         if !request.is_for_blob() {
             return Reply::ok("");
         }
-        Reply::blob(request, &served).cut(1000)
+        Reply::blob(request, &content).cut(1000)
     });
     let mut registry = registry(&server.host(), &options());
     assert_eq!(download(&mut registry, &descriptor(&blob)).unwrap(), blob);
@@ -128,22 +128,22 @@ fn row_73_a_registry_that_gives_a_byte_at_a_time_is_given_up() {
         if !request.is_for_blob() {
             return Reply::ok("");
         }
-        Reply::blob(request, &[7; 100_000]).cut(1)
+        Reply::blob(request, &vec![7; 100_000]).cut(1)
     });
     let mut registry = registry(&server.host(), &options());
-    assert_eq!(code(download(&mut registry, &descriptor(&[7; 100_000]))), ExitCode::Network);
+    assert_eq!(code(download(&mut registry, &descriptor(&vec![7; 100_000]))), ExitCode::Network);
     assert!(server.requests().len() < 50);
 }
 
 #[test]
 fn row_74_a_stalled_connection_is_replaced() {
     let blob = noise(50_000);
-    let served = blob.clone();
+    let content = blob.clone();
     let server = Server::http(move |request, _| {
         if !request.is_for_blob() {
             return Reply::ok("");
         }
-        let reply = Reply::blob(request, &served);
+        let reply = Reply::blob(request, &content);
         let stalls = request.range_start().is_none();
         if stalls { reply.stall(20_000, Duration::from_secs(60)) } else { reply }
     });
@@ -156,10 +156,10 @@ fn row_74_a_stalled_connection_is_replaced() {
 
 #[test]
 fn row_74_a_registry_that_always_stalls_is_given_up() {
-    let served = noise(5000);
-    let digest = descriptor(&served);
+    let content = noise(5000);
+    let digest = descriptor(&content);
     for silent_from_the_start in [true, false] {
-        let served = served.clone();
+        let content = content.clone();
         let server = Server::http(move |request, _| {
             if request.path == "/v2/" {
                 return Reply::ok("");
@@ -167,7 +167,7 @@ fn row_74_a_registry_that_always_stalls_is_given_up() {
             if silent_from_the_start {
                 std::thread::sleep(Duration::from_secs(8));
             }
-            Reply::blob(request, &served).stall(0, Duration::from_secs(8))
+            Reply::blob(request, &content).stall(0, Duration::from_secs(8))
         });
         let mut options = options();
         options.retry.budget = Duration::from_secs(1);
@@ -182,9 +182,9 @@ fn row_74_a_registry_that_always_stalls_is_given_up() {
 fn row_75_a_range_answered_with_everything_is_discarded_once() {
     let blob = noise(10_000);
     for (cuts, expected) in [(1, None), (2, Some(ExitCode::Network))] {
-        let served = blob.clone();
+        let content = blob.clone();
         let server = Server::http(move |request, number| {
-            let reply = Reply::ok(if request.is_for_blob() { served.clone() } else { vec![] });
+            let reply = Reply::ok(if request.is_for_blob() { content.clone() } else { vec![] });
             if request.is_for_blob() && number <= cuts { reply.cut(4000 * number) } else { reply }
         });
         let mut registry = registry(&server.host(), &options());
@@ -200,12 +200,12 @@ fn row_75_a_range_answered_with_everything_is_discarded_once() {
 fn row_75_a_wrong_content_range_is_an_error() {
     let blob = noise(10_000);
     for range in ["bytes 0-9999/10000", "bytes 4001-9999/10000", "bytes 4000-9998/10000", ""] {
-        let served = blob.clone();
+        let content = blob.clone();
         let server = Server::http(move |request, _| match request.range_start() {
             _ if !request.is_for_blob() => Reply::ok(""),
-            None => Reply::ok(served.clone()).cut(4000),
+            None => Reply::ok(content.clone()).cut(4000),
             Some(start) => {
-                let reply = Reply::new(206, &served[start..]);
+                let reply = Reply::new(206, &content[start..]);
                 if range.is_empty() { reply } else { reply.with("Content-Range", range) }
             }
         });
@@ -216,10 +216,12 @@ fn row_75_a_wrong_content_range_is_an_error() {
 
 #[test]
 fn row_39_a_blob_is_given_as_it_is_and_not_further() {
-    let server = Server::http(|request, _| match request.is_for_blob() {
-        true => Reply::ok("0123456789"),
-        false => Reply::ok(""),
-    });
+    let server =
+        Server::http(
+            |request, _| {
+                if request.is_for_blob() { Reply::ok("0123456789") } else { Reply::ok("") }
+            },
+        );
     let mut registry = registry(&server.host(), &options());
     let sized = |size| Descriptor { size, ..descriptor(b"0123456789") };
     // Whether that is an error is the caller's to say; one byte more is enough for it to see.
@@ -240,11 +242,11 @@ fn row_39_a_blob_is_given_as_it_is_and_not_further() {
 #[test]
 fn a_body_without_length_that_ends_early_is_resumed() {
     let blob = noise(10_000);
-    let served = blob.clone();
+    let content = blob.clone();
     let server = Server::http(move |request, _| match request.range_start() {
         _ if !request.is_for_blob() => Reply::ok(""),
-        None => Reply { endless: true, ..Reply::ok(served.clone()).cut(4000) },
-        Some(_) => Reply { endless: true, ..Reply::blob(request, &served) },
+        None => Reply { endless: true, ..Reply::ok(content.clone()).cut(4000) },
+        Some(_) => Reply { endless: true, ..Reply::blob(request, &content) },
     });
     let mut registry = registry(&server.host(), &options());
     assert_eq!(download(&mut registry, &descriptor(&blob)).unwrap(), blob);
