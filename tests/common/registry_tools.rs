@@ -109,22 +109,29 @@ impl Ca {
         );
         std::fs::create_dir(ca.path("certs.d")).unwrap();
         std::fs::copy(ca.path("ca.crt"), ca.path("certs.d/ca.crt")).unwrap();
-        ca.certificate("server", "IP:127.0.0.1,DNS:localhost", &["-days", "30"]);
+        ca.certificate("server", "IP:127.0.0.1,DNS:localhost", 30);
         Some(ca)
     }
 
     /// Makes NAME.crt and NAME.key for some names.
-    pub fn certificate(&self, name: &str, names: &str, dates: &[&str]) {
+    pub fn certificate(&self, name: &str, names: &str, days: i32) {
+        self.sign(name, names, days, "FALSE", "-CA ca.crt -CAkey ca.key -CAcreateserial");
+    }
+
+    /// Makes NAME.crt and NAME.key, signed by itself, as the manuals of registries say.
+    pub fn self_signed(&self, name: &str, names: &str, days: i32) {
+        self.sign(name, names, days, "TRUE", &format!("-signkey {name}.key"));
+    }
+
+    fn sign(&self, name: &str, names: &str, days: i32, is_ca: &str, signer: &str) {
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key \
-             -out {name}.csr -subj /CN=test"
+             -out {name}.csr -subj /CN={name}"
         ));
-        let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n");
+        let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:{is_ca}\n");
         std::fs::write(self.path("extensions"), extensions).unwrap();
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt \
-             -extfile extensions {}",
-            dates.join(" ")
+            "x509 -req -in {name}.csr {signer} -out {name}.crt -extfile extensions -days {days}"
         ));
     }
 

@@ -17,14 +17,8 @@ fn ask(server: &Server, options: &RegistryOptions) -> Result<(), oci2sysext::oci
 #[test]
 fn row_80_a_certificate_must_be_good() {
     let Some(ca) = Ca::new() else { return };
-    let expired = ["-not_before", "20200101000000Z", "-not_after", "20210101000000Z"];
-    let has_dates = std::process::Command::new("openssl")
-        .args(["x509", "-help"])
-        .output()
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("-not_after"));
-    // openssl before 3.4 makes no certificate of the past, but one that ends today.
-    ca.certificate("expired", "IP:127.0.0.1", if has_dates { &expired } else { &["-days", "-1"] });
-    ca.certificate("other", "DNS:other.test", &["-days", "30"]);
+    ca.certificate("expired", "IP:127.0.0.1", -1);
+    ca.certificate("other", "DNS:other.test", 30);
     for (name, trusted, word) in [
         ("expired", true, "has expired"),
         ("other", true, "not valid for name"),
@@ -60,9 +54,36 @@ fn a_certificate_of_our_ca_is_accepted() {
 }
 
 #[test]
+fn a_self_signed_certificate_is_its_own_ca_where_the_user_says_so() {
+    let Some(ca) = Ca::new() else { return };
+    ca.self_signed("itself", "IP:127.0.0.1", 30);
+    ca.self_signed("other", "DNS:other.test", 30);
+    ca.self_signed("expired", "IP:127.0.0.1", -1);
+    for (name, given, word) in [
+        ("itself", "itself", None),
+        ("itself", "ca", Some("CaUsedAsEndEntity")),
+        ("itself", "other", Some("CaUsedAsEndEntity")),
+        ("other", "other", Some("not valid for name")),
+        ("expired", "expired", Some("has expired")),
+    ] {
+        std::fs::copy(ca.path(&format!("{given}.crt")), ca.path("certs.d/ca.crt")).unwrap();
+        let server = Server::https(ca.server(name, false), |_, _| Reply::ok("{}"));
+        let result = ask(&server, &verifying(Some(&ca)));
+        match word {
+            None => result.unwrap(),
+            Some(word) => {
+                let text = result.as_ref().unwrap_err().to_string();
+                assert!(text.contains(word), "{name} by {given}: {text}");
+                assert_eq!(code(result), ExitCode::Network);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_registry_is_shown_our_certificate_and_others_are_not() {
     let Some(ca) = Ca::new() else { return };
-    ca.certificate("client", "DNS:client.test", &["-days", "30"]);
+    ca.certificate("client", "DNS:client.test", 30);
     std::fs::copy(ca.path("client.crt"), ca.path("certs.d/client.cert")).unwrap();
     std::fs::copy(ca.path("client.key"), ca.path("certs.d/client.key")).unwrap();
     let server = Server::https(ca.server("server", true), |_, _| Reply::ok("{}"));

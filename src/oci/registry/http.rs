@@ -181,6 +181,8 @@ impl Http {
             return Ok(client.clone());
         }
         let stall = self.options.retry.stall;
+        let tls = self.certificates.config(self.options.tls_verify, kind.home);
+        let tls = tls.map_err(|error| Error::Setup { problem: bounded(&error.to_string()) })?;
         let mut builder = Client::builder()
             .user_agent(&self.options.user_agent)
             .redirect(Policy::none())
@@ -188,18 +190,12 @@ impl Http {
             .retry(reqwest::retry::never())
             .connect_timeout(stall.min(CONNECT_PATIENCE))
             .http2_adaptive_window(true)
-            .tls_danger_accept_invalid_certs(!self.options.tls_verify);
-        if !self.certificates.roots.is_empty() {
-            builder = builder.tls_certs_merge(self.certificates.roots.iter().cloned());
-        }
+            .tls_backend_preconfigured(tls);
         if !kind.proxied {
             builder = builder.no_proxy();
             if !kind.home {
                 builder = builder.dns_resolver(Guard(self.reach.clone()));
             }
-        }
-        if let Some(identity) = self.certificates.identity.as_ref().filter(|_| kind.home) {
-            builder = builder.identity(identity.clone());
         }
         let client =
             builder.build().map_err(|error| Error::Setup { problem: innermost(&error) })?;
