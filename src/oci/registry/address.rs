@@ -192,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_leads_too_near_is_not_found() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let resolve = |registry: Reach| {
+            let reach = RegistryReach::default();
+            reach.learn(registry);
+            let name: Name = "localhost".parse().unwrap();
+            runtime.block_on(Guard(reach).resolve(name)).map(Iterator::count)
+        };
+        assert!(resolve(Reach::Public).err().unwrap().is::<Forbidden>());
+        assert!(resolve(Reach::Private).err().unwrap().is::<Forbidden>());
+        assert!(resolve(Reach::Loopback).unwrap() > 0);
+    }
+
+    #[test]
     fn some_hosts_need_no_lookup() {
         let reach = |url: &str| Reach::of_host(&url.parse().unwrap());
         assert_eq!(reach("https://localhost./"), Some(Reach::Loopback));

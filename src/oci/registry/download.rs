@@ -55,7 +55,7 @@ impl Session {
         let enough = ENOUGH.min(size / ENOUGH_PART).max(1);
         let place = format!("blobs/{}", descriptor.digest);
         let mut progress = Progress::default();
-        let mut tries = Tries::new();
+        let mut tries = self.budget.start();
         loop {
             let before = progress.offset;
             match self.part(&place, size, &mut progress, &mut tries, sink).await {

@@ -181,6 +181,8 @@ impl Http {
             return Ok(client.clone());
         }
         let stall = self.options.retry.stall;
+        let tls = self.certificates.config(self.options.tls_verify, kind.home);
+        let tls = tls.map_err(|error| Error::Setup { problem: bounded(&error.to_string()) })?;
         let mut builder = Client::builder()
             .user_agent(&self.options.user_agent)
             .redirect(Policy::none())
@@ -188,18 +190,12 @@ impl Http {
             .retry(reqwest::retry::never())
             .connect_timeout(stall.min(CONNECT_PATIENCE))
             .http2_adaptive_window(true)
-            .tls_danger_accept_invalid_certs(!self.options.tls_verify);
-        if !self.certificates.roots.is_empty() {
-            builder = builder.tls_certs_merge(self.certificates.roots.iter().cloned());
-        }
+            .tls_backend_preconfigured(tls);
         if !kind.proxied {
             builder = builder.no_proxy();
             if !kind.home {
                 builder = builder.dns_resolver(Guard(self.reach.clone()));
             }
-        }
-        if let Some(identity) = self.certificates.identity.as_ref().filter(|_| kind.home) {
-            builder = builder.identity(identity.clone());
         }
         let client =
             builder.build().map_err(|error| Error::Setup { problem: innermost(&error) })?;
@@ -293,8 +289,8 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
     if causes(&error).any(<dyn StdError>::is::<Forbidden>) {
         return Error::Redirect { url, problem }.into();
     }
-    if causes(&error).any(<dyn StdError>::is::<rustls::Error>) {
-        return Error::Tls { url, problem }.into();
+    if let Some(error) = causes(&error).find_map(<dyn StdError>::downcast_ref::<rustls::Error>) {
+        return Error::Tls { url, problem: tls_problem(error) }.into();
     }
     let refused = causes(&error).any(|cause| {
         let cause = cause.downcast_ref::<io::Error>();
@@ -310,6 +306,21 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
         Again::Yes
     };
     Failure { error: Error::Unreachable { url, problem }, again }
+}
+
+/// What is wrong with a certificate or a handshake, in words where rustls has only a name.
+fn tls_problem(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{Expired, ExpiredContext, UnknownIssuer};
+    match error {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            format!("the certificate has expired ({error})")
+        }
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            "the certificate is signed by an unknown authority".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) => format!("found something else than TLS ({error})"),
+        _ => bounded(&error.to_string()),
+    }
 }
 
 /// An error and what caused it. `io::Error` hides what it wraps from `source`.

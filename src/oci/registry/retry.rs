@@ -67,6 +67,7 @@ impl From<Error> for Failure {
 pub(super) struct Budget {
     policy: RetryPolicy,
     left: Duration,
+    patience: Duration,
 }
 
 /// The tries of one operation.
@@ -80,11 +81,6 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub fn new() -> Self {
-        let now = Instant::now();
-        Self { total: 1, in_vain: 0, started: now, beat: now }
-    }
-
     /// Something came.
     pub fn beat(&mut self) {
         self.beat = Instant::now();
@@ -93,12 +89,19 @@ impl Tries {
 
 impl Budget {
     pub fn new(policy: RetryPolicy) -> Self {
-        Self { policy, left: policy.budget }
+        Self { policy, left: policy.budget, patience: policy.stall }
+    }
+
+    /// Starts an operation. Its first try costs nothing, however little is left.
+    pub fn start(&mut self) -> Tries {
+        self.patience = self.policy.stall;
+        let now = Instant::now();
+        Tries { total: 1, in_vain: 0, started: now, beat: now }
     }
 
     /// How long the next answer may take.
     pub fn patience(&self) -> Duration {
-        self.policy.stall.min(self.left)
+        self.patience
     }
 
     /// Waits until the operation may be tried again, or says that it may not.
@@ -144,10 +147,12 @@ impl Budget {
             Again::Once | Again::Yes => backoff,
             Again::After(time) => backoff.max(time),
         };
-        if delay > self.left || self.left.is_zero() {
-            return Err(self.gave_up(tries, error));
-        }
-        self.left -= delay;
+        // A try that may take no time is none.
+        let shortest = self.policy.stall / 10;
+        let left = self.left.checked_sub(delay).filter(|&left| left >= shortest);
+        let Some(left) = left else { return Err(self.gave_up(tries, error)) };
+        self.left = left;
+        self.patience = self.policy.stall.min(left);
         tries.total = tries.total.saturating_add(1);
         tries.in_vain = tries.in_vain.saturating_add(1);
         tracing::debug!("{error}; trying again in {:.1} s", delay.as_secs_f64());
@@ -184,7 +189,7 @@ mod tests {
 
     fn delays(again: Again, progress: bool) -> Vec<u64> {
         let mut budget = Budget::new(RetryPolicy::default());
-        let mut tries = Tries::new();
+        let mut tries = budget.start();
         let mut delays = Vec::new();
         while let Ok(delay) = budget.delay(&mut tries, failure(again), progress) {
             delays.push(delay.as_secs());

@@ -13,7 +13,7 @@ use super::auth::{AuthFiles, Credentials, Proof};
 use super::challenge::Challenge;
 use super::http::{Answer, Body, Http, Request};
 use super::message::{MAX_BODY, Message, shown};
-use super::retry::{Again, Budget, Failure, RetryPolicy, Tries, retry_after};
+use super::retry::{Again, Budget, Failure, RetryPolicy, retry_after};
 use super::token::{MAX_ANSWER, Realm, Token};
 
 /// How long the text of a failure may take to arrive.
@@ -84,7 +84,7 @@ impl Session {
         accept: &str,
         limit: u64,
     ) -> Result<Option<(Vec<u8>, Option<String>)>, Error> {
-        let mut tries = Tries::new();
+        let mut tries = self.budget.start();
         loop {
             match self.try_document(place, accept, limit).await {
                 Ok(document) => return Ok(Some(document)),

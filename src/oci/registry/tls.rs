@@ -1,11 +1,24 @@
 //! Which certificates a registry is checked with, and which one we show it (containers-certs.d(5)).
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use reqwest::{Certificate, Identity};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use rustls_platform_verifier::Verifier;
 
 use super::Error;
 
@@ -16,9 +29,20 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     /// CA certificates besides the system's (`*.crt`).
-    pub roots: Vec<Certificate>,
-    /// What we show the registry, certificate and key (`*.cert`, `*.key`).
-    pub identity: Option<Identity>,
+    roots: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+}
+
+/// What we show the registry (`*.cert`, `*.key`).
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(identity)")
+    }
 }
 
 impl Certificates {
@@ -48,27 +72,15 @@ impl Certificates {
         let mut found = Self::default();
         for file in files {
             match file.extension().and_then(|extension| extension.to_str()) {
-                Some("crt") => {
-                    let certificates = Certificate::from_pem_bundle(&read_bounded(&file)?)
-                        .ok()
-                        .filter(|certificates| !certificates.is_empty())
-                        .ok_or_else(|| {
-                            configuration(&file, "found no certificate, expected some in PEM")
-                        })?;
-                    found.roots.extend(certificates);
-                }
+                Some("crt") => found.roots.extend(certificates(&file)?),
                 Some("cert") => {
-                    let mut pem = read_bounded(&file)?;
-                    pem.push(b'\n');
-                    pem.extend(read_bounded(&file.with_extension("key"))?);
-                    let identity = Identity::from_pem(&pem).map_err(|_| {
-                        configuration(&file, "expected a certificate, and its key in the .key file")
-                    })?;
+                    let path = file.with_extension("key");
+                    let key = PrivateKeyDer::from_pem_slice(&read_bounded(&path)?)
+                        .map_err(|_| configuration(&path, "found no private key in PEM"))?;
+                    let identity = Identity { chain: certificates(&file)?, key };
                     if found.identity.replace(identity).is_some() {
-                        return Err(configuration(
-                            directory,
-                            "found several *.cert files, expected one at most",
-                        ));
+                        let problem = "found several *.cert files, expected one at most";
+                        return Err(configuration(directory, problem));
                     }
                 }
                 _ => {}
@@ -76,6 +88,103 @@ impl Certificates {
         }
         Ok(found)
     }
+
+    /// How TLS is spoken. `verify`: whether the other side must prove who it is; `home`: whether
+    /// it is the registry itself, which may see our certificate.
+    pub fn config(&self, verify: bool, home: bool) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let roots = || self.roots.iter().cloned();
+        let authorities = verify
+            .then(|| Verifier::new_with_extra_roots(roots(), Arc::clone(&provider)))
+            .transpose()?;
+        let judge = Judge { authorities, itself: self.roots.clone(), algorithms };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(judge));
+        let mut config = match self.identity.as_ref().filter(|_| home) {
+            Some(Identity { chain, key }) => {
+                builder.with_client_auth_cert(chain.clone(), key.clone_key())?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// Judges the certificate of the other side.
+#[derive(Debug)]
+struct Judge {
+    /// The system's CAs and the user's; none accepts whatever is shown.
+    authorities: Option<Verifier>,
+    /// Certificates that the user gave for this very registry.
+    itself: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(authorities) = &self.authorities else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let result = authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        // What `openssl req -x509` makes for a registry by itself is a CA too. If the user gave
+        // that very certificate, only its name is left to check: webpki looks at the dates first.
+        match &result {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(problem)))
+                if problem.to_string().contains("CaUsedAsEndEntity")
+                    && self.itself.iter().any(|given| given == certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => result,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The certificates of a file in PEM; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let broken = || configuration(path, "found no certificates in PEM, expected some");
+    let pem = read_bounded(path)?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|_| broken())?;
+    let mut parsed = RootCertStore::empty();
+    if found.is_empty() || found.iter().any(|found| parsed.add(found.clone()).is_err()) {
+        return Err(broken());
+    }
+    Ok(found)
 }
 
 fn places(host: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {

@@ -1,0 +1,150 @@
+//! A real registry: Debian's docker-registry, with real images.
+
+use std::path::Path;
+use std::process::Command;
+
+use oci2sysext::error::ExitCode;
+use oci2sysext::limits::Limits;
+use oci2sysext::oci::{
+    Digest, ImageManifest, ManifestName, Registry, RegistryOptions, Repository, candidates,
+};
+use oci2sysext::verify::Candidate;
+
+use crate::tools::{Ca, Distribution, authfile, available, code, has_tools, options, shared};
+
+const SYSEXTS: &str = "travier/fedora-kinoite/sysexts";
+
+fn open(host: &str, path: &str, options: &RegistryOptions) -> Registry {
+    let repository = Repository { host: host.to_owned(), path: path.to_owned() };
+    Registry::new(&repository, options).unwrap()
+}
+
+/// The shared storage served over plain HTTP, if both are here.
+fn sysexts() -> Option<Distribution> {
+    let storage = shared("data/images/registry-storage");
+    let is_there = has_tools(&["docker-registry"]) && available("shared data", storage.is_dir());
+    is_there.then(|| Distribution::start(Some(&storage), ""))
+}
+
+#[test]
+fn a_signed_image_in_all_its_parts() {
+    let Some(server) = sysexts() else { return };
+    let mut registry = open(&server.host, SYSEXTS, &options());
+    let raw = registry.manifest(ManifestName::Tag("41.mc")).unwrap().unwrap();
+    let by_digest = registry.manifest(ManifestName::Digest(raw.digest)).unwrap().unwrap();
+    assert_eq!(raw, by_digest);
+    let manifest: ImageManifest = serde_json::from_slice(&raw.bytes).unwrap();
+    assert_eq!(raw.media_type.as_deref(), Some("application/vnd.oci.image.manifest.v1+json"));
+    registry.blob_bytes(&manifest.config, 1 << 20).unwrap();
+    for layer in &manifest.layers {
+        let mut bytes = Vec::new();
+        let downloaded = registry.blob(layer, &mut |chunk| {
+            bytes.extend_from_slice(chunk);
+            Ok::<(), oci2sysext::oci::Error>(())
+        });
+        downloaded.unwrap();
+        assert_eq!(bytes.len() as u64, layer.size);
+        assert_eq!(Digest::of(&bytes), layer.digest);
+    }
+
+    let limits = Limits::default();
+    let signatures = registry.signature_manifest(&raw.digest).unwrap().unwrap();
+    let mut fetch = |layer: &_| registry.blob_bytes(layer, limits.signature_size);
+    let found = candidates(&signatures, &mut fetch, &limits);
+    let [Candidate::Payload { payload, annotations, .. }] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(String::from_utf8_lossy(payload).contains(&raw.digest.to_string()));
+    assert!(annotations.contains_key("dev.cosignproject.cosign/signature"));
+}
+
+#[test]
+fn row_1_an_unsigned_image_in_a_real_registry() {
+    let Some(server) = sysexts() else { return };
+    let mut registry = open(&server.host, SYSEXTS, &options());
+    let raw = registry.manifest(ManifestName::Tag("unsigned")).unwrap().unwrap();
+    assert_eq!(registry.signature_manifest(&raw.digest).unwrap(), None);
+    assert_eq!(registry.manifest(ManifestName::Tag("absent")).unwrap(), None);
+    assert_eq!(registry.manifest(ManifestName::Digest(Digest::of(b"absent"))).unwrap(), None);
+    let mut other = open(&server.host, "no/such/repository", &options());
+    assert_eq!(other.manifest(ManifestName::Tag("latest")).unwrap(), None);
+}
+
+/// An image layout with one small image, made here.
+fn layout(dir: &Path) {
+    let blobs = dir.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let blob = |bytes: &[u8], media_type: &str| {
+        let digest = Digest::of(bytes);
+        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        serde_json::json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    };
+    let layer = vec![0; 10_240];
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer)]}
+    });
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json"),
+        "layers": [blob(&layer, "application/vnd.oci.image.layer.v1.tar")]
+    });
+    let mut entry =
+        blob(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
+    entry["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "1"});
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]});
+    std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+#[test]
+fn tls_with_a_ca_of_its_own_and_basic_authentication() {
+    if !has_tools(&["docker-registry", "skopeo", "htpasswd"]) {
+        return;
+    }
+    let Some(ca) = Ca::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let htpasswd = Command::new("htpasswd").args(["-Bbn", "tester", "s3cret"]).output().unwrap();
+    std::fs::write(dir.path().join("htpasswd"), htpasswd.stdout).unwrap();
+    let server = Distribution::start(
+        None,
+        &format!(
+            "  tls: {{certificate: {}, key: {}}}\nauth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+            ca.path("server.crt").display(),
+            ca.path("server.key").display(),
+            dir.path().join("htpasswd").display()
+        ),
+    );
+    let image = dir.path().join("image");
+    layout(&image);
+    let pushed = Command::new("skopeo")
+        .args(["copy", "--quiet", "--insecure-policy", "--dest-creds", "tester:s3cret"])
+        .arg("--dest-cert-dir")
+        .arg(ca.cert_dir())
+        .arg(format!("oci:{}:1", image.display()))
+        .arg(format!("docker://{}/team/image:1", server.host))
+        .output()
+        .unwrap();
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+
+    let ask = |options: &RegistryOptions| {
+        open(&server.host, "team/image", options).manifest(ManifestName::Tag("1"))
+    };
+    let with = |entries: &[(&str, &str)]| RegistryOptions {
+        tls_verify: true,
+        cert_dir: Some(ca.cert_dir()),
+        authfile: Some(authfile(dir.path(), entries)),
+        ..options()
+    };
+    let team = format!("{}/team", server.host);
+    let good = with(&[(&team, "tester:s3cret"), (&server.host, "tester:wrong")]);
+    let raw = ask(&good).unwrap().unwrap();
+    assert_eq!(raw.media_type.as_deref(), Some("application/vnd.oci.image.manifest.v1+json"));
+    let insecure = RegistryOptions { tls_verify: false, cert_dir: None, ..good.clone() };
+    assert_eq!(ask(&insecure).unwrap().unwrap(), raw);
+    let untrusted = RegistryOptions { cert_dir: None, ..good.clone() };
+    assert_eq!(code(ask(&untrusted)), ExitCode::Network);
+    assert_eq!(code(ask(&with(&[(&server.host, "tester:wrong")]))), ExitCode::Auth);
+    assert_eq!(code(ask(&with(&[]))), ExitCode::Auth);
+}
