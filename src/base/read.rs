@@ -174,7 +174,7 @@ struct Merged<'a, C> {
 impl<C> Merged<'_, C> {
     /// The contents of the file that a path leads to.
     fn open(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
-        let Some(path) = follow(path, |path| self.step(path))? else { return Ok(None) };
+        let Some(path) = follow(path, |path, end| self.step(path, end))? else { return Ok(None) };
         if let Some(content) = self.of_extension(&path) {
             return match content {
                 Content::Regular(stored) => self.read_stored(&path, stored).map(Some),
@@ -192,7 +192,8 @@ impl<C> Merged<'_, C> {
         }
     }
 
-    fn step(&self, path: &[u8]) -> Result<Step, Stop> {
+    /// What is at a path, on the way to `end`.
+    fn step(&self, path: &[u8], end: &[u8]) -> Result<Step, Stop> {
         if let Some(content) = self.of_extension(path) {
             return Ok(match content {
                 Content::Directory(_) => Step::Directory,
@@ -212,7 +213,7 @@ impl<C> Merged<'_, C> {
             },
             Seen::ImpliedDirectory => Step::Directory,
             Seen::Absent => Step::Absent,
-            Seen::Unknown => return Err(Stop::Unknown(path.to_vec())),
+            Seen::Unknown => return Err(Stop::Unknown(end.to_vec())),
         })
     }
 

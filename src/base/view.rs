@@ -1,7 +1,7 @@
 //! The lower layers merged into one view, as far as somebody asked for it: the topmost layer that
 //! has a path decides, and what an upper layer deletes or replaces hides what is below (R30).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ pub(super) enum Seen<'v> {
 pub(super) struct View {
     wants: Wants,
     nodes: BTreeMap<Vec<u8>, Node>,
-    implied: HashSet<Vec<u8>>,
+    /// Directories that only their entries tell of, and the layer of those.
+    implied: HashMap<Vec<u8>, usize>,
     deleted: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
 }
@@ -108,7 +109,7 @@ impl View {
         let mut view = Self {
             wants,
             nodes: BTreeMap::new(),
-            implied: HashSet::new(),
+            implied: HashMap::new(),
             deleted: HashSet::new(),
             opaque: HashSet::new(),
         };
@@ -129,7 +130,7 @@ impl View {
             match self.nodes.get(at) {
                 Some(Node { kind: Kind::Elsewhere(target), .. }) => at = target,
                 Some(node) => return Seen::Node(node),
-                None if self.implied.contains(at) => return Seen::ImpliedDirectory,
+                None if self.implied.contains_key(at) => return Seen::ImpliedDirectory,
                 None if self.wants.has(at) => return Seen::Absent,
                 None => return Seen::Unknown,
             }
@@ -165,7 +166,7 @@ impl View {
             self.follow_links(blob, &mut layer, limits)?;
         }
         // A link into a lower layer: whoever wants the path wants its target there.
-        for (path, target) in layer.links {
+        for (path, target) in layer.links.into_iter().chain(layer.foreign) {
             if self.wants.has_contents(&path) {
                 self.wants.contents(&target);
             } else {
@@ -195,6 +196,14 @@ impl View {
             _ => {
                 self.imply_parents(path, layer.index);
                 if !self.wants.has(path) || !self.is_free(path, layer.index) {
+                    return Ok(());
+                }
+                let is_directory = matches!(entry.kind, ScanKind::Directory);
+                if !is_directory
+                    && self.implied.get(path).is_some_and(|&upper| upper != layer.index)
+                {
+                    // An upper layer made it a directory, of which this hides what is below.
+                    layer.opaque.push(path.to_vec());
                     return Ok(());
                 }
                 layer.links.remove(path);
@@ -261,9 +270,7 @@ impl View {
                     Some((_, Err(next))) => {
                         layer.links.insert(path, next.clone());
                     }
-                    None => {
-                        layer.links.insert(path, target.clone());
-                    }
+                    None => layer.foreign.push((path, target.clone())),
                 }
             }
         }
@@ -293,11 +300,11 @@ impl View {
     fn imply_parents(&mut self, path: &[u8], layer: usize) {
         let mut at = path;
         while let Some((parent, _)) = split(at) {
-            if self.nodes.contains_key(parent) || self.implied.contains(parent) {
+            if self.nodes.contains_key(parent) || self.implied.contains_key(parent) {
                 return;
             }
             if self.wants.has(parent) && self.is_free(parent, layer) {
-                self.implied.insert(parent.to_vec());
+                self.implied.insert(parent.to_vec(), layer);
             }
             at = parent;
         }
@@ -311,7 +318,10 @@ type Target = (Stat, Result<Kind, Vec<u8>>);
 #[derive(Debug, Default)]
 struct Layer {
     index: usize,
+    /// Hard links, and the paths that they lead to.
     links: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Those that lead to nothing in this layer.
+    foreign: Vec<(Vec<u8>, Vec<u8>)>,
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
 }
