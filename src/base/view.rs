@@ -16,17 +16,24 @@ use crate::verify::{Blob, Verified};
 const LINK_ROUNDS: usize = 8;
 
 /// What is to be known of the lower layers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wants {
+#[derive(Clone)]
+pub(super) struct Wants<'a> {
     /// Paths whose metadata is wanted, and all their ancestors.
     paths: BTreeSet<Vec<u8>>,
     /// Paths whose contents are wanted too.
     contents: BTreeSet<Vec<u8>>,
     /// Whether all that makes up a policy is wanted, whatever its type is called.
-    pub policy: bool,
+    policy: bool,
+    /// Tells of more paths whose metadata is wanted, as of all their ancestors.
+    also: &'a dyn Fn(&[u8]) -> bool,
 }
 
-impl Wants {
+impl<'a> Wants<'a> {
+    /// Asks for the metadata of the paths that `also` names, and for the policy or not.
+    pub fn new(policy: bool, also: &'a dyn Fn(&[u8]) -> bool) -> Self {
+        Self { paths: BTreeSet::new(), contents: BTreeSet::new(), policy, also }
+    }
+
     /// Asks for the metadata of a path.
     pub fn path(&mut self, path: &[u8]) {
         let mut path = path;
@@ -45,7 +52,9 @@ impl Wants {
     }
 
     fn has(&self, path: &[u8]) -> bool {
-        self.paths.contains(path) || (self.policy && policy::is_near_policy(path))
+        self.paths.contains(path)
+            || (self.policy && policy::is_near_policy(path))
+            || (self.also)(path)
     }
 
     fn has_contents(&self, path: &[u8]) -> bool {
@@ -87,9 +96,8 @@ pub(super) enum Seen<'v> {
 }
 
 /// The lower layers, merged.
-#[derive(Debug)]
-pub(super) struct View {
-    wants: Wants,
+pub(super) struct View<'a> {
+    wants: Wants<'a>,
     nodes: BTreeMap<Vec<u8>, Node>,
     /// Directories that only their entries tell of, and the layer of those.
     implied: HashMap<Vec<u8>, usize>,
@@ -97,11 +105,11 @@ pub(super) struct View {
     opaque: HashSet<Vec<u8>>,
 }
 
-impl View {
+impl<'a> View<'a> {
     /// Reads the layers from the top down. Every one of them: what none has so far, such as
     /// `file_contexts.local`, may be in the lowest.
     pub fn read<E: From<Error> + From<layer::Error>>(
-        wants: Wants,
+        wants: Wants<'a>,
         layers: usize,
         limits: &Limits,
         blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
@@ -138,13 +146,14 @@ impl View {
         Seen::Absent
     }
 
-    /// The paths that were asked for by name.
-    pub fn wanted(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.wants.paths.iter()
+    /// The paths that are there, of those that were asked for.
+    pub fn paths(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let implied = self.implied.keys().filter(|path| !self.nodes.contains_key(*path));
+        self.nodes.keys().chain(implied)
     }
 
     /// What was asked for, to ask for more.
-    pub fn into_wants(self) -> Wants {
+    pub fn into_wants(self) -> Wants<'a> {
         self.wants
     }
 

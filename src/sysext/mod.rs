@@ -46,12 +46,13 @@ use work::Work;
 ///
 /// ```compile_fail
 /// let tree = oci2sysext::tree::Tree::<()>::new(Default::default());
-/// let sysext = oci2sysext::sysext::Sysext { tree, name: "x".to_owned() };
+/// let sysext = oci2sysext::sysext::Sysext { tree, name: String::new(), release: String::new() };
 /// ```
 #[derive(Debug)]
 pub struct Sysext<C> {
     tree: Tree<C>,
     name: String,
+    release: String,
 }
 
 impl<C> Sysext<C> {
@@ -63,6 +64,11 @@ impl<C> Sysext<C> {
     /// The extension's name: that of its release file, and of its image without the suffix.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The text of its release file.
+    pub fn release(&self) -> &str {
+        &self.release
     }
 }
 
@@ -91,7 +97,7 @@ pub fn convert<S: ContentSink>(
     whiteouts::run(&mut work, options, changes)?;
     parents::run(&mut work, base, options, changes)?;
     repairs::owners(&work, base, changes);
-    release::run(&mut work, base, options, changes)?;
+    let release = release::run(&mut work, base, options, changes)?;
     if let Some(contexts) = options.contexts {
         let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
         let types = labels::apply(&mut work.tree, &lookup, changes)?;
@@ -100,5 +106,5 @@ pub fn convert<S: ContentSink>(
         }
     }
     let tree = settle::run(&work.tree, sink)?;
-    Ok(Sysext { tree, name: options.name.clone() })
+    Ok(Sysext { tree, name: options.name.clone(), release })
 }

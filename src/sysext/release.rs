@@ -39,14 +39,13 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     Err(Error::Name { name: name.to_owned(), problem })
 }
 
-/// Writes the release file into the tree.
+/// Writes the release file into the tree; returns its text.
 pub(super) fn run<C>(
     work: &mut Work<C>,
     base: &Base,
     options: &SysextOptions<'_>,
     changes: &mut Changes,
-) -> Result<(), Error> {
-    check_name(&options.name)?;
+) -> Result<String, Error> {
     warn_if_not_found(options, changes);
     let file_name = [RELEASE_PREFIX, options.name.as_bytes()].concat();
     let path = join(RELEASE_DIRECTORY, &file_name);
@@ -69,11 +68,11 @@ pub(super) fn run<C>(
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
     };
     // A new inode even where there is one: that might have other names.
-    let contents = Stored::Held(Arc::new(Held::new(text.into_bytes().into_boxed_slice())));
+    let contents = Stored::Held(Arc::new(Held::new(text.as_bytes().into())));
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);
-    Ok(())
+    Ok(text)
 }
 
 /// Whether systemd finds the file by the image's name: the same, or since version 256 what is
