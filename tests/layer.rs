@@ -1,5 +1,7 @@
 //! Reading layers: what is refused, what is read, and what outside judges say of it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic")]
+
 #[path = "common/blob.rs"]
 mod blob;
 #[path = "common/tars.rs"]
@@ -15,6 +17,8 @@ mod judges;
 mod random;
 #[path = "layer/reading.rs"]
 mod reading;
+#[path = "layer/real.rs"]
+mod real;
 #[path = "layer/rejects.rs"]
 mod rejects;
 #[path = "layer/scanning.rs"]

@@ -200,17 +200,20 @@ impl<'a, R: BufRead> Archive<'a, R> {
         self.fill(&mut data, "an extended header")?;
         self.skip(padding(size), "padding")?;
         let result = if flag == b'g' {
-            self.spend_entry()
-                .and_then(|()| Pax::check_global(&data).map_err(Refusal::from))
-                .and_then(|()| match pending.is_empty() {
-                    true => Ok(()),
-                    false => Err(Flaw::DanglingExtension.into()),
-                })
+            self.global(&data, pending)
         } else {
             pending.bytes = bytes;
             pending.add(flag, data).map_err(Refusal::from)
         };
         result.map_err(|refusal| self.refuse(refusal, b""))
+    }
+
+    /// Takes an extended header that is meant for all entries that follow.
+    fn global(&mut self, records: &[u8], pending: &Pending) -> Result<(), Refusal> {
+        self.spend_entry()?;
+        Pax::check_global(records)?;
+        // Whether it comes between an entry and its own header, parsers see differently.
+        if pending.is_empty() { Ok(()) } else { Err(Flaw::DanglingExtension.into()) }
     }
 
     /// Takes an entry's header and what was in front of it.

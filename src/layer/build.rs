@@ -180,25 +180,22 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         for name in components(path) {
             so_far = join(&so_far, name);
             let existing = self.tree.directory(ino).and_then(|entries| entries.get(name)).copied();
-            ino = match existing {
-                Some(existing) => {
-                    let content = &self.tree.inode(existing).content;
-                    if !matches!(content, Content::Directory(_)) {
-                        let kind = content.type_name();
-                        return Err(Flaw::Parent { parent: so_far.into(), kind }.into());
-                    }
-                    existing
+            if let Some(existing) = existing {
+                let content = &self.tree.inode(existing).content;
+                if !matches!(content, Content::Directory(_)) {
+                    let kind = content.type_name();
+                    return Err(Flaw::Parent { parent: so_far.into(), kind }.into());
                 }
-                None => {
-                    archive.spend_entry()?;
-                    archive.spend_names(so_far.len())?;
-                    let content = Content::Directory(BTreeMap::new());
-                    let made = self.tree.add(Inode { stat: Stat::directory(), content });
-                    self.enter(ino, name, made);
-                    self.implied.insert(made, so_far.clone());
-                    made
-                }
-            };
+                ino = existing;
+                continue;
+            }
+            archive.spend_entry()?;
+            archive.spend_names(so_far.len())?;
+            let content = Content::Directory(BTreeMap::new());
+            let made = self.tree.add(Inode { stat: Stat::directory(), content });
+            self.enter(ino, name, made);
+            self.implied.insert(made, so_far.clone());
+            ino = made;
         }
         self.last_parent = (path.to_vec(), ino);
         Ok(ino)
@@ -261,7 +258,9 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             .and_then(|mut reader| self.sink.store(size, &mut reader))
             .map_err(|error| match error {
                 SinkError::Read(error) => Unlinked::Problem(Problem::Hold(error)),
-                error => Unlinked::Problem(Problem::Sink { path: path.into(), error }),
+                error @ SinkError::Write(_) => {
+                    Unlinked::Problem(Problem::Sink { path: path.into(), error })
+                }
             })?;
         self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
         Ok(())

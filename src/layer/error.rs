@@ -1,5 +1,6 @@
 //! What can be wrong with a layer, one variant for each fact.
 
+use std::fmt;
 use std::io;
 
 use super::SinkError;
@@ -103,7 +104,7 @@ pub enum Problem {
     #[error("cannot keep contents in a temporary file: {0}")]
     Hold(#[source] io::Error),
     /// Contents cannot be stored.
-    #[error("{}: {error}", Escaped(path))]
+    #[error("{}: {error}", Shown(path))]
     Sink {
         /// The file whose contents they are.
         path: Box<[u8]>,
@@ -131,25 +132,25 @@ pub enum Flaw {
     DanglingExtension,
     #[error("found header checksum {found}, expected {expected}")]
     Checksum { found: u64, expected: u64 },
-    #[error("found magic \"{}\", expected ustar, GNU or none", Escaped(.found))]
+    #[error("found magic \"{}\", expected ustar, GNU or none", Shown(.found))]
     Magic { found: [u8; 8] },
     #[error("found a name with a prefix over 130 bytes in a star header, where some read times")]
     StarPrefix,
-    #[error("found \"{}\" as {field}, expected {expected}", Escaped(found))]
+    #[error("found \"{}\" as {field}, expected {expected}", Shown(found))]
     Number { field: &'static str, found: Box<[u8]>, expected: &'static str },
-    #[error("found type flag \"{}\", expected one of 0 1 2 3 4 5 6 x g L K", Escaped(&[*.found]))]
+    #[error("found type flag \"{}\", expected one of 0 1 2 3 4 5 6 x g L K", Shown(&[*.found]))]
     Type { found: u8 },
     #[error("found a sparse file ({dialect}), expected all contents to be in the archive")]
     Sparse { dialect: &'static str },
     #[error("found a {kind} with {size} bytes of contents, expected none")]
     Contents { kind: &'static str, size: u64 },
-    #[error("found a malformed extended header record \"{}\", expected LENGTH KEY=VALUE", Escaped(.found))]
+    #[error("found a malformed extended header record \"{}\", expected LENGTH KEY=VALUE", Shown(.found))]
     PaxRecord { found: Box<[u8]> },
-    #[error("found two extended header records {}, expected one", Escaped(.key))]
+    #[error("found two extended header records {}, expected one", Shown(.key))]
     PaxDuplicate { key: Box<[u8]> },
-    #[error("found an empty extended header record {}, expected a value", Escaped(.key))]
+    #[error("found an empty extended header record {}, expected a value", Shown(.key))]
     PaxEmpty { key: Box<[u8]> },
-    #[error("found {} in a global extended header, expected it with each entry", Escaped(.key))]
+    #[error("found {} in a global extended header, expected it with each entry", Shown(.key))]
     PaxGlobal { key: Box<[u8]> },
     #[error(
         "found size {pax} in the extended header and {header} in the header, expected them to agree"
@@ -163,38 +164,38 @@ pub enum Flaw {
     EmptyName { what: &'static str },
     #[error("found a NUL byte in the {what}")]
     NulInName { what: &'static str },
-    #[error("found \"..\" in the {what} \"{}\", expected it to stay inside", Escaped(.name))]
+    #[error("found \"..\" in the {what} \"{}\", expected it to stay inside", Shown(.name))]
     DotDot { what: &'static str, name: Box<[u8]> },
-    #[error("found the absolute {what} \"{}\", expected a relative one", Escaped(.name))]
+    #[error("found the absolute {what} \"{}\", expected a relative one", Shown(.name))]
     Absolute { what: &'static str, name: Box<[u8]> },
     #[error("found a {kind} that names the root directory, expected a directory")]
     NotRoot { kind: &'static str },
     #[error("found a slash at the end of the name of a {kind}, expected it only for directories")]
     TrailingSlash { kind: &'static str },
-    #[error("found a whiteout of \"{}\", expected a file name after .wh.", Escaped(.name))]
+    #[error("found a whiteout of \"{}\", expected a file name after .wh.", Shown(.name))]
     Whiteout { name: Box<[u8]> },
-    #[error("found \"{}\" as a directory, expected .wh. only in front of a last name", Escaped(.name))]
+    #[error("found \"{}\" as a directory, expected .wh. only in front of a last name", Shown(.name))]
     WhiteoutDirectory { name: Box<[u8]> },
-    #[error("its parent \"{}\" is a {kind}, expected a directory", Escaped(.parent))]
+    #[error("its parent \"{}\" is a {kind}, expected a directory", Shown(.parent))]
     Parent { parent: Box<[u8]>, kind: &'static str },
     #[error("found a second entry of that name, a {second} after a {first}, expected one entry")]
     Duplicate { first: &'static str, second: &'static str },
     #[error(
         "found a hard link to \"{}\", expected the path of an earlier file of this layer \
-         (links into lower layers cannot be in an extension)", Escaped(.target)
+         (links into lower layers cannot be in an extension)", Shown(.target)
     )]
     LinkMissing { target: Box<[u8]> },
     #[error("found a hard link to itself, expected the path of an earlier file")]
     LinkSelf,
-    #[error("found a hard link to the directory \"{}\", expected a file", Escaped(.target))]
+    #[error("found a hard link to the directory \"{}\", expected a file", Shown(.target))]
     LinkDirectory { target: Box<[u8]> },
     #[error("found a {kind}, expected a file, directory or link")]
     Special { kind: &'static str },
     #[error("found a character device 0:0, which hides a path of the host in an overlay")]
     OverlayWhiteout,
-    #[error("found extended attribute {}, expected only user.* and security.*", Escaped(.name))]
+    #[error("found extended attribute {}, expected only user.* and security.*", Shown(.name))]
     Xattr { name: Box<[u8]> },
-    #[error("found the extended attribute name \"{}\", expected 1 to 255 bytes", Escaped(.name))]
+    #[error("found the extended attribute name \"{}\", expected 1 to 255 bytes", Shown(.name))]
     XattrName { name: Box<[u8]> },
 }
 
@@ -300,5 +301,17 @@ impl Fault for Error {
 }
 
 fn entry_prefix(path: Option<&[u8]>) -> String {
-    path.map_or_else(String::new, |path| format!("\"{}\": ", Escaped(path)))
+    path.map_or_else(String::new, |path| format!("\"{}\": ", Shown(path)))
+}
+
+/// A name as a message shows it: escaped, and cut where it is so long that nobody would read it.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_at_checked(255) {
+            Some((start, rest)) if !rest.is_empty() => write!(f, "{}...", Escaped(start)),
+            _ => fmt::Display::fmt(&Escaped(self.0), f),
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! From the stored bytes of a layer to a tree: decompression and tar parsing, budgeted.
 //!
 //! Contents of files that are kept go straight into a [`ContentSink`]; nothing is extracted.
+//!
+//! Headers are taken apart by the `tar` crate's structures, everything else of the format is read
+//! here: that crate (like `tar-core`) gives some ambiguous archives a meaning, and each of them
+//! must be refused (see [`Flaw`]).
 
 mod archive;
 mod build;
@@ -21,7 +25,7 @@ pub use build::check_kept;
 pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
 pub use hold::Held;
-pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, scan};
+pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan};
 pub use sink::{ContentSink, SinkError};
 
 use std::fmt;
@@ -83,7 +87,8 @@ pub struct LayerTree<C> {
     pub tree: Tree<Stored<C>>,
     /// What it deletes, in the order of the archive.
     pub whiteouts: Vec<Whiteout>,
-    /// Directories that no entry describes: an entry below them made them.
+    /// Directories that no entry describes: an entry below them made them. The empty path is
+    /// the root.
     pub implied: Vec<Vec<u8>>,
 }
 
@@ -176,7 +181,7 @@ pub fn decompress<R: Read>(
     stored: R,
     compression: Compression,
     limits: &Limits,
-) -> Result<impl Read, Problem> {
+) -> Result<impl Read + use<R>, Problem> {
     Uncompressed::new(stored, compression, limits)
 }
 

@@ -94,7 +94,8 @@ mod tests {
         ] {
             assert_eq!(field("size", bytes), Ok(value), "{}", bytes.escape_ascii());
         }
-        for bytes in [&b"0000648\0"[..], b"-000644\0", b"+000644\0", b"644\0\x31\0\0\0", b"\0644\0"]
+        for bytes in
+            [&b"0000648\0"[..], b"-000644\0", b"+000644\0", b"644\0\x31\0\0\0", b"\x00644\0"]
         {
             assert!(field("size", bytes).is_err(), "{}", bytes.escape_ascii());
         }

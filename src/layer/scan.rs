@@ -63,6 +63,10 @@ pub enum ScanError<E> {
     Visitor(E),
 }
 
+/// Gets each entry of a layer and a reader of its contents; says whether to go on.
+pub type Visitor<'v, E> =
+    dyn FnMut(&ScanEntry<'_>, &mut dyn Read) -> Result<ControlFlow<()>, E> + 'v;
+
 /// Shows every entry of a layer to `visit`, in the order of the archive, with a reader of its
 /// contents (empty unless [`ScanKind::Regular`]; need not be read to its end).
 ///
@@ -77,7 +81,7 @@ pub enum ScanError<E> {
 pub fn scan<E>(
     blob: &Verified<Blob>,
     limits: &Limits,
-    visit: &mut dyn FnMut(&ScanEntry<'_>, &mut dyn Read) -> Result<ControlFlow<()>, E>,
+    visit: &mut Visitor<'_, E>,
 ) -> Result<ScanEnd, ScanError<E>> {
     let in_layer =
         |problem: Problem| ScanError::Layer(problem.in_layer(blob.layer.descriptor.digest));
@@ -107,11 +111,9 @@ enum Failure<E> {
     Visitor(E),
 }
 
-type Visit<'v, E> = dyn FnMut(&ScanEntry<'_>, &mut dyn Read) -> Result<ControlFlow<()>, E> + 'v;
-
 fn walk<R: Read, E>(
     archive: &mut Archive<'_, BufReader<R>>,
-    visit: &mut Visit<'_, E>,
+    visit: &mut Visitor<'_, E>,
 ) -> Result<ScanEnd, Failure<E>> {
     loop {
         let member = match archive.next() {

@@ -27,7 +27,8 @@ pub(super) struct Frames<R> {
     /// Whether frames that hold no contents may occur (zstd:chunked).
     skippable: bool,
     state: State,
-    frames: u64,
+    /// How many frames have ended.
+    count: u64,
 }
 
 enum State {
@@ -48,7 +49,7 @@ enum State {
 
 impl<R> std::fmt::Debug for Frames<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frames").field("frames", &self.frames).finish_non_exhaustive()
+        f.debug_struct("Frames").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
@@ -59,7 +60,7 @@ impl<R: BufRead> Frames<R> {
         // Rounded up: the exact size is compared in `header`.
         let log = if max_window > 1 << log { (log + 1).min(MAX_WINDOW_LOG) } else { log };
         decoder.set_parameter(DParameter::WindowLogMax(log))?;
-        Ok(Self { inner, decoder, max_window, skippable, state: State::Boundary, frames: 0 })
+        Ok(Self { inner, decoder, max_window, skippable, state: State::Boundary, count: 0 })
     }
 
     pub(super) fn get_ref(&self) -> &R {
@@ -73,7 +74,7 @@ impl<R: BufRead> Frames<R> {
     /// Reads what is in front of a frame and decides what it is.
     fn boundary(&mut self) -> io::Result<State> {
         if self.inner.fill_buf()?.is_empty() {
-            if self.frames == 0 {
+            if self.count == 0 {
                 return Err(refuse("found no bytes", "a frame"));
             }
             return Ok(State::End);
@@ -167,7 +168,7 @@ impl<R: BufRead> Read for Frames<R> {
                 State::End => return Ok(0),
                 State::Boundary => self.state = self.boundary()?,
                 State::Skipping(0) => {
-                    self.frames += 1;
+                    self.count += 1;
                     self.state = State::Boundary;
                 }
                 State::Skipping(left) => {
@@ -198,7 +199,7 @@ impl<R: BufRead> Read for Frames<R> {
                     let (consumed, count) = (input.pos(), output.pos());
                     self.inner.consume(consumed);
                     if hint == 0 {
-                        self.frames += 1;
+                        self.count += 1;
                         self.state = State::Boundary;
                     } else if at_end && count == 0 {
                         return Err(truncated());

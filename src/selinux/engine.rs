@@ -34,9 +34,9 @@ const MAX_STATES: usize = 2_000_000;
 /// Patterns for PCRE2; Fedora has none.
 const MAX_SLOW: usize = 1000;
 /// Bytes of one automaton's deterministic states, and of all those of a thread.
-const CACHE: usize = 32 << 20;
+pub(super) const CACHE: usize = 32 << 20;
 /// How often a thread forgets all states and starts again; with real policies, never.
-const MAX_CLEARS: usize = 3;
+pub(super) const MAX_CLEARS: usize = 3;
 
 /// The labels of a policy, ready to be looked up from any thread.
 pub struct FileContexts {
@@ -78,6 +78,14 @@ struct Rule {
     label: Label,
     /// Its place among the specifications of all files.
     order: usize,
+}
+
+/// A node on the way of a path.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    node: usize,
+    /// The path after the node's stem; None where what is before is not simply that stem.
+    rest: Option<&'a [u8]>,
 }
 
 /// What a thread knows of the automata, by node.
@@ -216,16 +224,15 @@ impl FileContexts {
         child
     }
 
-    /// The nodes on a path's way, root first, with the rest of the path after each one's stem; None
-    /// where what is before is not simply that stem.
-    fn way<'a>(&self, path: &'a [u8]) -> [Option<(usize, Option<&'a [u8]>)>; MAX_DEPTH + 1] {
+    /// The nodes on a path's way, root first.
+    fn way<'a>(&self, path: &'a [u8]) -> [Option<Step<'a>>; MAX_DEPTH + 1] {
         let mut way = [None; MAX_DEPTH + 1];
         let mut steps = way.iter_mut();
         let mut node = 0;
         let mut rest = path;
         let mut plain = true;
         if let Some(step) = steps.next() {
-            *step = Some((node, Some(path)));
+            *step = Some(Step { node, rest: Some(path) });
         }
         while rest.starts_with(b"/") {
             let Some((component, next)) = first_component(rest) else { break };
@@ -235,7 +242,7 @@ impl FileContexts {
                 let child = self.nodes.get(node).and_then(|node| node.children.get(component));
                 let (Some(&child), Some(step)) = (child, steps.next()) else { break };
                 node = child;
-                *step = Some((node, plain.then_some(next)));
+                *step = Some(Step { node, rest: plain.then_some(next) });
             }
             rest = next;
         }
@@ -246,7 +253,7 @@ impl FileContexts {
         self.spent.check().map_err(|_| GaveUp)?;
         let mut found: Option<&Rule> = None;
         let mut caches = None;
-        for (index, rest) in self.way(path).into_iter().rev().flatten() {
+        for Step { node: index, rest } in self.way(path).into_iter().rev().flatten() {
             let Some(node) = self.nodes.get(index) else { continue };
             // Nothing here can be later than what was found further down.
             let last = node.rules.last().map(|rule| rule.order);

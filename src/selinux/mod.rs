@@ -70,13 +70,14 @@ pub enum Error {
     },
     /// Matching paths against the patterns costs more than is accepted.
     #[error(
-        "the patterns of file_contexts take too long to match: found more than {limit} {unit}, expected fewer"
+        "file_contexts: found patterns that take too long to match, expected at most {limit} steps \
+         or {bytes} bytes of states"
     )]
     TooSlow {
-        /// What was counted.
-        unit: &'static str,
-        /// How many are accepted.
+        /// Steps of PCRE2 that are accepted.
         limit: u64,
+        /// Bytes of states that are accepted.
+        bytes: usize,
     },
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pcre2::bytes::{Regex, RegexBuilder};
 
 use super::Error;
+use super::engine::{CACHE, MAX_CLEARS};
 
 /// Bytes of a pattern (libselinux's own limit).
 const MAX_PATTERN: usize = 4095;
@@ -31,7 +32,7 @@ impl Spent {
         if self.0.load(Ordering::Relaxed) < BUDGET {
             return Ok(());
         }
-        Err(Error::TooSlow { unit: "steps of PCRE2", limit: BUDGET.saturating_mul(FEW_STEPS) })
+        Err(Error::TooSlow { limit: BUDGET.saturating_mul(FEW_STEPS), bytes: CACHE * MAX_CLEARS })
     }
 
     /// Adds to what was spent; false if that is now too much.

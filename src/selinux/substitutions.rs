@@ -52,9 +52,8 @@ impl Substitution {
     fn apply(&self, path: &[u8]) -> Option<Vec<u8>> {
         let rest = path.strip_prefix(&*self.from)?;
         let rest = match rest.split_first() {
-            None => rest,
             Some((b'/', below)) if *self.to == *b"/" => below,
-            Some((b'/', _)) => rest,
+            None | Some((b'/', _)) => rest,
             Some(_) => return None,
         };
         Some([&self.to, rest].concat())

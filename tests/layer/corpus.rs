@@ -1,13 +1,15 @@
 //! The archives of Go's and Rust's tar libraries: each is accepted or refused for a reason that
 //! `testdata/layer/corpus.tsv` gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use oci2sysext::layer::{self, Compression, Fate, LayerOptions};
+use oci2sysext::layer::{self, Fate, LayerOptions};
 use oci2sysext::limits::Limits;
+use oci2sysext::tree::components;
 
-use crate::blob::MemorySink;
+use crate::blob::{Layer, MemorySink};
 
 /// The folder of shared test data, or none where it is missing.
 pub fn shared(test: &str) -> Option<PathBuf> {
@@ -17,9 +19,34 @@ pub fn shared(test: &str) -> Option<PathBuf> {
     if data.is_dir() {
         return Some(data);
     }
-    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none(), "no shared data at {data:?}");
+    assert!(
+        std::env::var_os("O2S_REQUIRE_SHARED").is_none(),
+        "no shared data at {}",
+        data.display()
+    );
     println!("not run: {test} (no shared data)");
     None
+}
+
+/// The paths that GNU tar lists, sorted, each once.
+fn as_gnu_tar_sees(archive: &Path) -> Vec<Vec<u8>> {
+    let output = Command::new("tar")
+        .args(["--list", "--quoting-style=literal", "--show-transformed-names", "--file"])
+        .arg(archive)
+        .output()
+        .unwrap();
+    let paths: BTreeSet<Vec<u8>> = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let names: Vec<_> = components(line).filter(|&name| name != b".").collect();
+            names.join(&b'/')
+        })
+        .collect();
+    let mut paths: Vec<_> = paths.into_iter().collect();
+    paths.sort_by(|a, b| components(a).cmp(components(b)));
+    paths
 }
 
 #[test]
@@ -47,9 +74,14 @@ fn every_archive_of_the_corpora_gets_its_verdict() {
             let limits = Limits::default();
             let options = LayerOptions { limits: &limits, fate: &|_| Fate::Keep, keep_ima: false };
             let bytes = std::fs::read(&path).unwrap();
-            let mut sink = MemorySink::default();
-            let result = layer::examine(&bytes, Compression::None, &options, &mut sink);
-            found.insert(name, result.err().map(|problem| problem.to_string()));
+            let result =
+                layer::read(&Layer::tar(&bytes).blob(), &options, &mut MemorySink::default());
+            if let Ok(layer) = &result {
+                let mut paths: Vec<_> = layer.tree.walk().map(|entry| entry.path).collect();
+                paths.retain(|path| !layer.implied.contains(path));
+                assert_eq!(paths, as_gnu_tar_sees(&path), "{name}");
+            }
+            found.insert(name, result.err().map(|error| error.problem.to_string()));
         }
     }
     let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();

@@ -119,7 +119,7 @@ fn make_tree(root: &Path) -> bool {
     make(b"usr/\xff\xfe not UTF-8 \n\x1b[31m", b"odd");
     make(b"usr/a=b %3D", b"");
     make(b"usr/.whatever", b"");
-    let file = make(b"usr/lib/one", &[0; 70_000]);
+    let file = make(b"usr/lib/one", &vec![0; 70_000]);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4711)).unwrap();
     std::fs::set_permissions(root.join("usr/lib"), std::fs::Permissions::from_mode(0o1777))
         .unwrap();
@@ -147,7 +147,9 @@ fn what_gnu_tar_writes_is_read_back() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut expected = in_directory(directory.path(), nanoseconds);
         if format == "gnu" {
-            expected.values_mut().for_each(|seen| seen.xattrs.clear());
+            for seen in expected.values_mut() {
+                seen.xattrs.clear();
+            }
         }
         let found = in_layer(&output.stdout);
         assert_eq!(

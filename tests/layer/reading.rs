@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use oci2sysext::error::{ExitCode, Fault};
-use oci2sysext::layer::{self, Error, Fate, LayerOptions, LayerTree, Stored, Whiteout};
+use oci2sysext::layer::{
+    self, Compression, Error, Fate, LayerOptions, LayerTree, Stored, Whiteout,
+};
 use oci2sysext::limits::Limits;
 use oci2sysext::oci::Digest;
 use oci2sysext::tree::{Content, Timestamp};
@@ -298,4 +300,55 @@ fn a_size_that_octal_cannot_hold_is_in_the_pax_header_alone() {
 fn a_layer_without_entries_is_an_empty_tree() {
     let layer = read(&Layer::gzip(&[0; 10240])).unwrap();
     assert_eq!(paths(&layer), [""]);
+}
+
+#[test]
+fn what_waits_in_a_file_can_still_go_to_the_sink() {
+    let large: Vec<u8> = (0..17u32 << 20).map(|n| (n >> 8).to_le_bytes()[0]).collect();
+    let tar = Tar::new()
+        .file(b"etc/large", &large)
+        .file(b"etc/small", b"small")
+        .hard_link(b"usr/large", b"etc/large")
+        .end();
+    let layer = read(&Layer::tar(&tar)).unwrap();
+    let content = |path: &[u8]| &layer.tree.inode(layer.tree.lookup(path).unwrap()).content;
+    assert_eq!(held(content(b"etc/small")), b"small");
+    assert!(matches!(content(b"usr/large"),
+        Content::Regular(Stored::Sunk { content, .. }) if *content == large));
+}
+
+#[test]
+fn a_failed_decoder_never_looks_like_the_end() {
+    let tar = Tar::new().file(b"usr/x", &[1; 9000]).end();
+    let mut damaged = gzip(&tar);
+    damaged.truncate(damaged.len() - 4);
+    let zstd = zstd::encode_all(&*tar, 3).unwrap();
+    for (stored, compression) in [
+        (&damaged[..], Compression::Gzip),
+        (&zstd[..zstd.len() - 1], Compression::Zstd { chunked: false }),
+    ] {
+        let mut reader = layer::decompress(stored, compression, &Limits::default()).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count) = std::io::Read::read(&mut reader, &mut buffer) {
+            assert!(count > 0, "the end came before the error");
+        }
+        for _ in 0..3 {
+            assert!(std::io::Read::read(&mut reader, &mut buffer).is_err());
+        }
+    }
+}
+
+#[test]
+fn row44_a_window_of_exactly_the_limit_is_accepted() {
+    let tar = Tar::new().file(b"usr/x", &vec![1; 3 << 20]).end();
+    let limits = Limits { zstd_window: 1 << 20, ..Limits::default() };
+    let options = LayerOptions { limits: &limits, fate: &fate, keep_ima: false };
+    for (log, accepted) in [(20, true), (21, false)] {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.write_all(&tar).unwrap();
+        let layer = Layer::new(encoder.finish().unwrap(), "tar+zstd", &tar);
+        let result = layer::read(&layer.blob(), &options, &mut MemorySink::default());
+        assert_eq!(result.is_ok(), accepted, "{:?}", result.err());
+    }
 }

@@ -27,7 +27,7 @@ fn base() -> Vec<u8> {
         .file(b"etc/.wh.gone", b"")
         .file(b"usr/.wh..wh..opq", b"")
         .pax(&[("SCHILY.acl.access", b"user::rw-")])
-        .file(b"var/x", &[b'x'; 100_000])
+        .file(b"var/x", &vec![b'x'; 100_000])
         .end()
 }
 

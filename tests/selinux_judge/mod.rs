@@ -1,4 +1,4 @@
-//! libselinux's own answers, by its `matchpathcon`, and policies to ask about.
+//! libselinux's own answers, by its `selabel_lookup`, and policies to ask about.
 
 pub mod generator;
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use oci2sysext::selinux::PolicyFiles;
 
-/// A path and its file type, as file_contexts writes it; `any` for none.
+/// A path and its file type, as `file_contexts` writes it; `any` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub code: String,
