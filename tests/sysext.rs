@@ -1,5 +1,7 @@
 //! From layers to extensions: named rejects, bases of every shape, a real image.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
 #[path = "common/blob.rs"]
 mod blob;
 #[path = "common/tars.rs"]

@@ -16,10 +16,11 @@ pub(super) enum Step {
 }
 
 /// The path at the end of the symlinks; none if nothing is there, or the links go in a circle.
-/// `look` tells what is at a path whose parent is a directory.
+/// `look` tells what is at a path whose parent is a directory; it also gets where the way goes
+/// on to if that is one too.
 pub(super) fn follow<E>(
     path: &[u8],
-    mut look: impl FnMut(&[u8]) -> Result<Step, E>,
+    mut look: impl FnMut(&[u8], &[u8]) -> Result<Step, E>,
 ) -> Result<Option<Vec<u8>>, E> {
     let mut pending = reversed(path);
     let mut at: Vec<u8> = Vec::new();
@@ -34,7 +35,8 @@ pub(super) fn follow<E>(
             _ => {}
         }
         let next = join(&at, &name);
-        match look(&next)? {
+        let rest = pending.iter().rev().fold(next.clone(), |path, name| join(&path, name));
+        match look(&next, &rest)? {
             Step::Directory => at = next,
             Step::Symlink(target) => {
                 links += 1;
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     fn end(path: &str) -> Option<String> {
-        let look = |path: &[u8]| {
+        let look = |path: &[u8], _: &[u8]| {
             Ok::<_, Infallible>(match path {
                 b"etc" | b"usr" | b"usr/lib" => Step::Directory,
                 b"etc/os-release" => Step::Symlink(b"../usr/lib/os-release".to_vec()),

@@ -6,7 +6,7 @@ use super::{Accounts, Base, BaseKind, BasePath, Error, accounts, os_release, pol
 use crate::layer::{self, LayerTree, Stored};
 use crate::limits::Limits;
 use crate::selinux::PolicyFiles;
-use crate::tree::{Content, Stat, is_within};
+use crate::tree::{Content, Stat, Tree, is_within};
 use crate::verify::{Blob, Verified};
 
 /// How often the layers are read again because a symlink leads where nobody had asked.
@@ -48,9 +48,17 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
     query: &Query<'_, C>,
     blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
 ) -> Result<Base, E> {
-    let mut wants = Wants::default();
-    wants.policy = query.policy;
-    ask(&mut wants, query.extension);
+    let compared = |path: &[u8]| is_compared(&query.extension.tree, path);
+    let mut wants = Wants::new(query.policy, &compared);
+    for path in ALWAYS {
+        wants.path(path);
+    }
+    wants.contents(b"etc/os-release");
+    wants.contents(b"usr/lib/os-release");
+    for directory in accounts::DIRECTORIES {
+        wants.contents(format!("{directory}/passwd").as_bytes());
+        wants.contents(format!("{directory}/group").as_bytes());
+    }
     for _ in 0..ROUNDS {
         let view = View::read(wants, query.lower_layers, query.limits, blob)?;
         match assemble(&view, query) {
@@ -65,35 +73,26 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
     Err(Error::TooManyLinks.into())
 }
 
-/// Asks for every path that an extension's may be compared with, where they are and where they
-/// may be moved to.
-fn ask<C>(wants: &mut Wants, extension: &LayerTree<C>) {
-    for path in ALWAYS {
-        wants.path(path);
+/// Whether a path of the base is one that an extension's is compared with: where that is, and
+/// where it may move to (R21, R26).
+fn is_compared<C>(extension: &Tree<Stored<C>>, path: &[u8]) -> bool {
+    let has = |path: &[u8]| extension.lookup(path).is_some();
+    if is_within(path, b"var") {
+        return has(path);
     }
-    wants.contents(b"etc/os-release");
-    wants.contents(b"usr/lib/os-release");
-    for directory in accounts::DIRECTORIES {
-        wants.contents(format!("{directory}/passwd").as_bytes());
-        wants.contents(format!("{directory}/group").as_bytes());
-    }
-    for entry in extension.tree.walk() {
-        let path = &entry.path;
-        let top: &[u8] = path.split(|&byte| byte == b'/').next().unwrap_or_default();
-        match top {
-            b"usr" | b"var" => wants.path(path),
-            b"etc" | b"bin" | b"lib" | b"lib64" | b"sbin" => {
-                wants.path(&[b"usr/", &path[..]].concat());
-            }
-            _ => {}
-        }
-        for sbin in [&b"sbin"[..], b"usr/sbin"] {
-            if is_within(path, sbin) {
-                let rest = path.get(sbin.len()..).unwrap_or_default();
-                wants.path(&[b"usr/bin", rest].concat());
-            }
-        }
-    }
+    let Some(below) = path.strip_prefix(b"usr") else { return path.is_empty() };
+    let Some(below) = below.strip_prefix(b"/") else { return below.is_empty() };
+    let from_top = || {
+        let tops: [&[u8]; 5] = [b"etc", b"bin", b"lib", b"lib64", b"sbin"];
+        tops.iter().any(|top| is_within(below, top)) && has(below)
+    };
+    let from_sbin = || {
+        let rest = below.strip_prefix(b"bin").filter(|rest| rest.starts_with(b"/"));
+        rest.is_some_and(|rest| {
+            has(&[b"sbin", rest].concat()) || has(&[b"usr/sbin", rest].concat())
+        })
+    };
+    has(path) || from_top() || from_sbin()
 }
 
 /// Why the view does not answer.
@@ -103,7 +102,7 @@ enum Stop {
     Error(Error),
 }
 
-fn assemble<C>(view: &View, query: &Query<'_, C>) -> Result<Base, Stop> {
+fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
     // What the extension brings of os-release and accounts is not the base's.
     let lower = Merged::<C> { view, extension: None, limits: query.limits };
     let mut os_release = None;
@@ -135,7 +134,7 @@ fn assemble<C>(view: &View, query: &Query<'_, C>) -> Result<Base, Stop> {
         }
     }
     let paths = view
-        .wanted()
+        .paths()
         .filter_map(|path| {
             let (stat, kind) = match view.look(path) {
                 Seen::Node(node) => (node.stat.clone(), base_kind(&node.kind)),
@@ -166,7 +165,7 @@ fn base_kind(kind: &Kind) -> BaseKind {
 
 /// The lower layers, with the extension's over them if it counts.
 struct Merged<'a, C> {
-    view: &'a View,
+    view: &'a View<'a>,
     extension: Option<&'a LayerTree<C>>,
     limits: &'a Limits,
 }
@@ -174,7 +173,7 @@ struct Merged<'a, C> {
 impl<C> Merged<'_, C> {
     /// The contents of the file that a path leads to.
     fn open(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
-        let Some(path) = follow(path, |path| self.step(path))? else { return Ok(None) };
+        let Some(path) = follow(path, |path, end| self.step(path, end))? else { return Ok(None) };
         if let Some(content) = self.of_extension(&path) {
             return match content {
                 Content::Regular(stored) => self.read_stored(&path, stored).map(Some),
@@ -192,7 +191,8 @@ impl<C> Merged<'_, C> {
         }
     }
 
-    fn step(&self, path: &[u8]) -> Result<Step, Stop> {
+    /// What is at a path, on the way to `end`.
+    fn step(&self, path: &[u8], end: &[u8]) -> Result<Step, Stop> {
         if let Some(content) = self.of_extension(path) {
             return Ok(match content {
                 Content::Directory(_) => Step::Directory,
@@ -212,7 +212,7 @@ impl<C> Merged<'_, C> {
             },
             Seen::ImpliedDirectory => Step::Directory,
             Seen::Absent => Step::Absent,
-            Seen::Unknown => return Err(Stop::Unknown(path.to_vec())),
+            Seen::Unknown => return Err(Stop::Unknown(end.to_vec())),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The lower layers merged into one view, as far as somebody asked for it: the topmost layer that
 //! has a path decides, and what an upper layer deletes or replaces hides what is below (R30).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,17 +16,24 @@ use crate::verify::{Blob, Verified};
 const LINK_ROUNDS: usize = 8;
 
 /// What is to be known of the lower layers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wants {
+#[derive(Clone)]
+pub(super) struct Wants<'a> {
     /// Paths whose metadata is wanted, and all their ancestors.
     paths: BTreeSet<Vec<u8>>,
     /// Paths whose contents are wanted too.
     contents: BTreeSet<Vec<u8>>,
     /// Whether all that makes up a policy is wanted, whatever its type is called.
-    pub policy: bool,
+    policy: bool,
+    /// Tells of more paths whose metadata is wanted, as of all their ancestors.
+    also: &'a dyn Fn(&[u8]) -> bool,
 }
 
-impl Wants {
+impl<'a> Wants<'a> {
+    /// Asks for the metadata of the paths that `also` names, and for the policy or not.
+    pub fn new(policy: bool, also: &'a dyn Fn(&[u8]) -> bool) -> Self {
+        Self { paths: BTreeSet::new(), contents: BTreeSet::new(), policy, also }
+    }
+
     /// Asks for the metadata of a path.
     pub fn path(&mut self, path: &[u8]) {
         let mut path = path;
@@ -45,7 +52,9 @@ impl Wants {
     }
 
     fn has(&self, path: &[u8]) -> bool {
-        self.paths.contains(path) || (self.policy && policy::is_near_policy(path))
+        self.paths.contains(path)
+            || (self.policy && policy::is_near_policy(path))
+            || (self.also)(path)
     }
 
     fn has_contents(&self, path: &[u8]) -> bool {
@@ -87,20 +96,20 @@ pub(super) enum Seen<'v> {
 }
 
 /// The lower layers, merged.
-#[derive(Debug)]
-pub(super) struct View {
-    wants: Wants,
+pub(super) struct View<'a> {
+    wants: Wants<'a>,
     nodes: BTreeMap<Vec<u8>, Node>,
-    implied: HashSet<Vec<u8>>,
+    /// Directories that only their entries tell of, and the layer of those.
+    implied: HashMap<Vec<u8>, usize>,
     deleted: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
 }
 
-impl View {
+impl<'a> View<'a> {
     /// Reads the layers from the top down. Every one of them: what none has so far, such as
     /// `file_contexts.local`, may be in the lowest.
     pub fn read<E: From<Error> + From<layer::Error>>(
-        wants: Wants,
+        wants: Wants<'a>,
         layers: usize,
         limits: &Limits,
         blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
@@ -108,7 +117,7 @@ impl View {
         let mut view = Self {
             wants,
             nodes: BTreeMap::new(),
-            implied: HashSet::new(),
+            implied: HashMap::new(),
             deleted: HashSet::new(),
             opaque: HashSet::new(),
         };
@@ -129,7 +138,7 @@ impl View {
             match self.nodes.get(at) {
                 Some(Node { kind: Kind::Elsewhere(target), .. }) => at = target,
                 Some(node) => return Seen::Node(node),
-                None if self.implied.contains(at) => return Seen::ImpliedDirectory,
+                None if self.implied.contains_key(at) => return Seen::ImpliedDirectory,
                 None if self.wants.has(at) => return Seen::Absent,
                 None => return Seen::Unknown,
             }
@@ -137,13 +146,14 @@ impl View {
         Seen::Absent
     }
 
-    /// The paths that were asked for by name.
-    pub fn wanted(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.wants.paths.iter()
+    /// The paths that are there, of those that were asked for.
+    pub fn paths(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let implied = self.implied.keys().filter(|path| !self.nodes.contains_key(*path));
+        self.nodes.keys().chain(implied)
     }
 
     /// What was asked for, to ask for more.
-    pub fn into_wants(self) -> Wants {
+    pub fn into_wants(self) -> Wants<'a> {
         self.wants
     }
 
@@ -165,7 +175,7 @@ impl View {
             self.follow_links(blob, &mut layer, limits)?;
         }
         // A link into a lower layer: whoever wants the path wants its target there.
-        for (path, target) in layer.links {
+        for (path, target) in layer.links.into_iter().chain(layer.foreign) {
             if self.wants.has_contents(&path) {
                 self.wants.contents(&target);
             } else {
@@ -195,6 +205,14 @@ impl View {
             _ => {
                 self.imply_parents(path, layer.index);
                 if !self.wants.has(path) || !self.is_free(path, layer.index) {
+                    return Ok(());
+                }
+                let is_directory = matches!(entry.kind, ScanKind::Directory);
+                if !is_directory
+                    && self.implied.get(path).is_some_and(|&upper| upper != layer.index)
+                {
+                    // An upper layer made it a directory, of which this hides what is below.
+                    layer.opaque.push(path.to_vec());
                     return Ok(());
                 }
                 layer.links.remove(path);
@@ -261,9 +279,7 @@ impl View {
                     Some((_, Err(next))) => {
                         layer.links.insert(path, next.clone());
                     }
-                    None => {
-                        layer.links.insert(path, target.clone());
-                    }
+                    None => layer.foreign.push((path, target.clone())),
                 }
             }
         }
@@ -293,11 +309,11 @@ impl View {
     fn imply_parents(&mut self, path: &[u8], layer: usize) {
         let mut at = path;
         while let Some((parent, _)) = split(at) {
-            if self.nodes.contains_key(parent) || self.implied.contains(parent) {
+            if self.nodes.contains_key(parent) || self.implied.contains_key(parent) {
                 return;
             }
             if self.wants.has(parent) && self.is_free(parent, layer) {
-                self.implied.insert(parent.to_vec());
+                self.implied.insert(parent.to_vec(), layer);
             }
             at = parent;
         }
@@ -311,7 +327,10 @@ type Target = (Stat, Result<Kind, Vec<u8>>);
 #[derive(Debug, Default)]
 struct Layer {
     index: usize,
+    /// Hard links, and the paths that they lead to.
     links: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Those that lead to nothing in this layer.
+    foreign: Vec<(Vec<u8>, Vec<u8>)>,
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
 }

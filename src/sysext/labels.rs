@@ -1,7 +1,7 @@
 //! Labels, the last transform, so that no inode escapes it: `security.selinux` as the policy
 //! says (R30 to R35). `usr/etc` and what is below it is labelled as `/etc` (R32).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Error;
 use crate::escape::Escaped;
@@ -15,6 +15,12 @@ pub const XATTR: &[u8] = b"security.selinux";
 /// Gives the label of an absolute path and the file type bits of its `st_mode`.
 pub type Labeller<'a> = dyn Fn(&[u8], u16) -> Lookup<'a> + 'a;
 
+/// A path whose label is not that of its inode's first name.
+type Split<'l> = (Vec<u8>, Ino, Option<&'l [u8]>);
+
+/// The label of each inode, if it gets one.
+type Labels<'l> = BTreeMap<Ino, Option<&'l [u8]>>;
+
 /// How many paths have each type.
 pub type Types = BTreeMap<Vec<u8>, u64>;
 
@@ -26,7 +32,8 @@ pub fn apply<C: Clone>(
     lookup: &Labeller<'_>,
     changes: &mut Changes,
 ) -> Result<Types, Error> {
-    let mut labels = Vec::new();
+    let mut labels = Labels::new();
+    let mut splits = Vec::new();
     let mut types = Types::new();
     for entry in tree.walk() {
         let path = absolute(&entry.path);
@@ -46,14 +53,29 @@ pub fn apply<C: Clone>(
             }
             Lookup::Label(label) => {
                 if let Some(name) = type_of(label) {
-                    *types.entry(name.to_vec()).or_default() += 1;
+                    match types.get_mut(name) {
+                        Some(count) => *count += 1,
+                        None => {
+                            types.insert(name.to_vec(), 1);
+                        }
+                    }
                 }
                 Some(label)
             }
         };
-        labels.push((entry.path, entry.ino, label));
+        let first = *labels.entry(entry.ino).or_insert(label);
+        if first != label {
+            let reason = format!(
+                "a hard link no more: its label is {}, that of its other name {}",
+                name(label),
+                name(first)
+            );
+            changes.note(&entry.path, Action::Changed, "R35", reason);
+            splits.push((entry.path, entry.ino, label));
+        }
     }
-    Labels::new(tree).set(labels, changes);
+    split_links(tree, splits, &mut labels);
+    set_labels(tree, &labels);
     Ok(types)
 }
 
@@ -86,68 +108,40 @@ fn type_of(label: &[u8]) -> Option<&[u8]> {
     label.split(|&byte| byte == b':').nth(2)
 }
 
-/// A path, its inode, and its label if it gets one.
-type PathLabel<'a> = (Vec<u8>, Ino, Option<&'a [u8]>);
-
-/// Sets labels, with one shared value for inodes whose attributes are equal.
-struct Labels<'t, C> {
-    tree: &'t mut Tree<C>,
-    shared: HashMap<Xattrs, Xattrs>,
-    plain: HashMap<Vec<u8>, Xattrs>,
+/// Gives the paths whose label is not that of their inode's first name inodes of their own.
+fn split_links<'l, C: Clone>(tree: &mut Tree<C>, splits: Vec<Split<'l>>, labels: &mut Labels<'l>) {
+    let mut twins: HashMap<(Ino, Option<&[u8]>), Ino> = HashMap::new();
+    for (path, ino, label) in splits {
+        let twin = *twins.entry((ino, label)).or_insert_with(|| {
+            let twin = tree.add(tree.inode(ino).clone());
+            labels.insert(twin, label);
+            twin
+        });
+        tree.link(&path, twin);
+    }
 }
 
-impl<'t, C: Clone> Labels<'t, C> {
-    fn new(tree: &'t mut Tree<C>) -> Self {
-        Self { tree, shared: HashMap::new(), plain: HashMap::new() }
-    }
-
-    fn set(&mut self, labels: Vec<PathLabel<'_>>, changes: &mut Changes) {
-        // Under which label an inode of several names is to be found.
-        let mut by_label: HashMap<(Ino, Option<&[u8]>), Ino> = HashMap::new();
-        let mut first: HashMap<Ino, Option<&[u8]>> = HashMap::new();
-        for (path, ino, label) in labels {
-            match first.get(&ino) {
-                None => {
-                    first.insert(ino, label);
-                    by_label.insert((ino, label), ino);
-                    self.set_one(ino, label);
-                }
-                Some(other) if *other == label => {}
-                Some(other) => {
-                    let reason = format!(
-                        "a hard link no more: its label is {}, that of its other name {}",
-                        name(label),
-                        name(*other)
-                    );
-                    changes.note(&path, Action::Changed, "R35", reason);
-                    let twin = if let Some(twin) = by_label.get(&(ino, label)) {
-                        *twin
-                    } else {
-                        let twin = self.tree.add(self.tree.inode(ino).clone());
-                        by_label.insert((ino, label), twin);
-                        self.set_one(twin, label);
-                        twin
-                    };
-                    self.tree.link(&path, twin);
+/// Sets the labels of inodes; inodes with equal attributes share them.
+fn set_labels<C>(tree: &mut Tree<C>, labels: &Labels<'_>) {
+    let mut plain: HashMap<&[u8], Xattrs> = HashMap::new();
+    let mut others: HashSet<Xattrs> = HashSet::new();
+    for (&ino, &label) in labels {
+        let xattrs = &mut tree.inode_mut(ino).stat.xattrs;
+        match label {
+            Some(label) if xattrs.is_empty() => {
+                let make = || labelled(&Xattrs::default(), Some(label));
+                *xattrs = plain.entry(label).or_insert_with(make).clone();
+            }
+            label => {
+                let wanted = labelled(xattrs, label);
+                if let Some(shared) = others.get(&wanted) {
+                    *xattrs = shared.clone();
+                } else {
+                    others.insert(wanted.clone());
+                    *xattrs = wanted;
                 }
             }
         }
-    }
-
-    fn set_one(&mut self, ino: Ino, label: Option<&[u8]>) {
-        let own = &self.tree.inode(ino).stat.xattrs;
-        let xattrs = match (own.is_empty(), label) {
-            (true, None) => return,
-            (true, Some(label)) => {
-                let make = || labelled(own, Some(label));
-                self.plain.entry(label.to_vec()).or_insert_with(make).clone()
-            }
-            (false, label) => {
-                let xattrs = labelled(own, label);
-                self.shared.entry(xattrs.clone()).or_insert(xattrs).clone()
-            }
-        };
-        self.tree.inode_mut(ino).stat.xattrs = xattrs;
     }
 }
 

@@ -46,8 +46,7 @@ use work::Work;
 ///
 /// ```compile_fail
 /// let tree = oci2sysext::tree::Tree::<()>::new(Default::default());
-/// let (name, release) = (String::new(), String::new());
-/// let sysext = oci2sysext::sysext::Sysext { tree, name, release };
+/// let sysext = oci2sysext::sysext::Sysext { tree, name: String::new(), release: String::new() };
 /// ```
 #[derive(Debug)]
 pub struct Sysext<C> {
@@ -67,7 +66,7 @@ impl<C> Sysext<C> {
         &self.name
     }
 
-    /// What its release file says.
+    /// The text of its release file.
     pub fn release(&self) -> &str {
         &self.release
     }

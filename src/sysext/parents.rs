@@ -31,6 +31,14 @@ pub(super) fn run<C>(
                 base: describe(&of_base.kind),
             });
         }
+        if let (Some(_), Content::Regular(_) | Content::Symlink(_)) = (of_base, content) {
+            changes.note(
+                &entry.path,
+                Action::Kept,
+                "row 66",
+                "the base has it too: the host's is hidden",
+            );
+        }
         if matches!(content, Content::Directory(_)) {
             let implied = work.implied.contains(&entry.ino);
             wanted.push((entry.path, entry.ino, implied, of_base));

@@ -44,14 +44,13 @@ pub fn release_path(name: &str) -> Vec<u8> {
     join(RELEASE_DIRECTORY, &[RELEASE_PREFIX, name.as_bytes()].concat())
 }
 
-/// Writes the release file into the tree, and says what is in it.
+/// Writes the release file into the tree; returns its text.
 pub(super) fn run<C>(
     work: &mut Work<C>,
     base: &Base,
     options: &SysextOptions<'_>,
     changes: &mut Changes,
 ) -> Result<String, Error> {
-    check_name(&options.name)?;
     warn_if_not_found(options, changes);
     let file_name = [RELEASE_PREFIX, options.name.as_bytes()].concat();
     let path = release_path(&options.name);
@@ -74,7 +73,7 @@ pub(super) fn run<C>(
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
     };
     // A new inode even where there is one: that might have other names.
-    let contents = Stored::Held(Arc::new(Held::new(text.clone().into_bytes().into())));
+    let contents = Stored::Held(Arc::new(Held::new(text.as_bytes().into())));
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);

@@ -192,12 +192,15 @@ impl Outcome {
         self.changes.warnings.iter().map(|w| format!("{}: {}", w.rule, w.message)).collect()
     }
 
-    /// The text of the release file.
+    /// The text of the release file, as it is in the tree.
     pub fn release(&self) -> String {
         let path = format!("usr/lib/extension-release.d/extension-release.{}", self.sysext.name());
         let tree = self.sysext.tree();
         match &tree.inode(tree.lookup(path.as_bytes()).unwrap()).content {
-            Content::Regular(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Content::Regular(bytes) => {
+                assert_eq!(**bytes, *self.sysext.release().as_bytes());
+                self.sysext.release().to_owned()
+            }
             other => panic!("{other:?}"),
         }
     }

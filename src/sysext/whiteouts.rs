@@ -36,7 +36,7 @@ pub(super) fn run<C>(
 /// `etc` is not in `usr/etc` either.
 fn irrelevant(original: &[u8], path: &[u8], options: &SysextOptions<'_>) -> Option<Rule> {
     let outside = || {
-        let inside = is_within(path, b"usr") && !is_within(original, b"etc") && path != b"usr";
+        let inside = is_within(path, b"usr") && !is_within(original, b"etc");
         (!inside).then_some(Rule { id: "R25", reason: "it is outside usr" })
     };
     rules::etc_state(path)
