@@ -42,7 +42,8 @@ impl Spool {
         let file = unnamed(directory).map_err(io("cannot make a temporary file"))?;
         let space = fs::fstatvfs(&file).map_err(|e| io("cannot ask for free space")(e.into()))?;
         let available = space.f_bavail.saturating_mul(space.f_frsize);
-        if needed > available {
+        // A file system without a size (tmpfs with size=0, some in user space) has no blocks.
+        if space.f_blocks > 0 && needed > available {
             return Err(Error::NoSpace { path: directory.to_owned(), available, needed });
         }
         if needed > 0 {
