@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn length_is_that_of_the_bytes() {
-        let names: Vec<String> = (0..500).map(|n| format!("name-{n:0>width$}", width = n % 90)).collect();
+        let names: Vec<String> =
+            (0..500).map(|n| format!("name-{n:0>width$}", width = n % 90)).collect();
         for count in [1, 2, 20, 200, 500] {
             let entries = names.iter().take(count).map(String::as_bytes);
             let bytes = bytes(entries.clone().map(|name| (name, 1, EROFS_FT_DIR)));

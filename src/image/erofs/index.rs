@@ -55,7 +55,8 @@ pub fn write(
     let split = Split::new(start, file_size);
     let mut lclusters = Lclusters::new(extents, first_block);
     let mut block = first_block;
-    for (count, per_pack, bits) in [(split.initial, 2, 16), (split.middle, 16, 14), (split.end, 2, 16)]
+    for (count, per_pack, bits) in
+        [(split.initial, 2, 16), (split.middle, 16, 14), (split.end, 2, 16)]
     {
         for _ in 0..count.div_ceil(per_pack) {
             let pack: Vec<_> = lclusters.by_ref().take(size(per_pack)).collect();

@@ -90,7 +90,8 @@ impl Drop for Compressor {
 
 /// Decompresses a block; whether it is one of exactly `output.len()` bytes.
 pub fn decompress(input: &[u8], output: &mut [u8]) -> bool {
-    let (Ok(src_size), Ok(capacity)) = (c_int::try_from(input.len()), c_int::try_from(output.len()))
+    let (Ok(src_size), Ok(capacity)) =
+        (c_int::try_from(input.len()), c_int::try_from(output.len()))
     else {
         return false;
     };
@@ -103,7 +104,8 @@ pub fn decompress(input: &[u8], output: &mut [u8]) -> bool {
 
 /// Decompresses the first `output.len()` bytes of a block; whether it has as many.
 pub fn decompress_start(input: &[u8], output: &mut [u8]) -> bool {
-    let (Ok(src_size), Ok(capacity)) = (c_int::try_from(input.len()), c_int::try_from(output.len()))
+    let (Ok(src_size), Ok(capacity)) =
+        (c_int::try_from(input.len()), c_int::try_from(output.len()))
     else {
         return false;
     };

@@ -14,8 +14,8 @@ use super::format::{
     EROFS_FEATURE_COMPAT_MTIME, EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_COMPR_CFGS,
     EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_I_DATALAYOUT_BIT, EROFS_I_VERSION_EXTENDED,
     EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_FLAT_INLINE, EROFS_INODE_FLAT_PLAIN,
-    EROFS_ISLOTBITS, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, InodeCompact, InodeExtended, Lz4Cfgs,
-    MapHeader, SuperBlock, Z_EROFS_ADVISE_BIG_PCLUSTER_1, Z_EROFS_ADVISE_BIG_PCLUSTER_2,
+    EROFS_ISLOTBITS, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, InodeCompact, InodeExtended,
+    Lz4Cfgs, MapHeader, SuperBlock, Z_EROFS_ADVISE_BIG_PCLUSTER_1, Z_EROFS_ADVISE_BIG_PCLUSTER_2,
     Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_COMPRESSION_LZ4,
 };
 use super::layout::{Layout, Need};
@@ -169,7 +169,8 @@ impl<'a> Plan<'a> {
         for &ino in &self.order {
             *counts.entry(self.tree.inode(ino).stat.mtime).or_default() += 1;
         }
-        let commonest = counts.into_iter().max_by_key(|&(time, count)| (count, std::cmp::Reverse(time)));
+        let commonest =
+            counts.into_iter().max_by_key(|&(time, count)| (count, std::cmp::Reverse(time)));
         commonest.map(|(time, _)| time).unwrap_or_default()
     }
 
@@ -244,8 +245,10 @@ impl<'a> Plan<'a> {
                     shape.tail = u64::try_from(record.tail.1).unwrap_or(u64::MAX);
                 }
             }
-            Content::CharDevice { .. } | Content::BlockDevice { .. } => {}
-            Content::Fifo | Content::Socket => {}
+            Content::CharDevice { .. }
+            | Content::BlockDevice { .. }
+            | Content::Fifo
+            | Content::Socket => {}
         }
         let links = self.links.get(ino.index()).copied().unwrap_or(0);
         shape.extended = stat.mtime != self.epoch
@@ -313,7 +316,8 @@ impl<'a> Plan<'a> {
             Content::Directory(_) | Content::Symlink(_) | Content::Fifo | Content::Socket => 0,
             Content::CharDevice { rdev } | Content::BlockDevice { rdev } => u32::try_from(*rdev)
                 .map_err(|_| {
-                    let problem = format!("found the device number {rdev}, expected at most 32 bits");
+                    let problem =
+                        format!("found the device number {rdev}, expected at most 32 bits");
                     unwritable(&self.path_of(ino), &problem)
                 })?,
             Content::Regular(contents) => {

@@ -34,9 +34,8 @@ fn small(writer: &mut Writer) -> Tree<Contents> {
     let mut own = Stat { mode: 0o4711, uid: 70_000, gid: 7, ..stat.clone() };
     own.xattrs.insert(b"security.capability", b"\x01\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     let text = "all work and no play makes a dull image\n".repeat(500);
-    let mut store = |bytes: &[u8]| {
-        Content::Regular(writer.store(super::len(bytes), &mut &*bytes).unwrap())
-    };
+    let mut store =
+        |bytes: &[u8]| Content::Regular(writer.store(super::len(bytes), &mut &*bytes).unwrap());
     add(&mut tree, "usr/bin/text", &own, store(text.as_bytes()));
     add(&mut tree, "usr/bin/short", &stat, store(b"short\n"));
     add(&mut tree, "usr/bin/empty", &stat, store(b""));
@@ -90,10 +89,14 @@ fn fields(image: &[u8]) -> String {
         }
         let behind = match layout {
             2 => length % size(BLOCK),
-            3 => (end.next_multiple_of(8) - end) + 8 + size(super::index::length(
-                u64::try_from(end.next_multiple_of(8) + 8).unwrap(),
-                u64::try_from(length).unwrap(),
-            )),
+            3 => {
+                (end.next_multiple_of(8) - end)
+                    + 8
+                    + size(super::index::length(
+                        u64::try_from(end.next_multiple_of(8) + 8).unwrap(),
+                        u64::try_from(length).unwrap(),
+                    ))
+            }
             _ => 0,
         };
         writeln!(text, "behind: {}", image[end..end + behind].escape_ascii()).unwrap();
@@ -116,16 +119,21 @@ fn assert_golden(name: &str, found: &str) {
 #[test]
 fn images_are_as_they_were() {
     let level = Level::default();
-    for (name, compression) in
-        [("none", Compression::None), ("lz4", Compression::Lz4), ("lz4hc", Compression::Lz4hc(level))]
-    {
+    for (name, compression) in [
+        ("none", Compression::None),
+        ("lz4", Compression::Lz4),
+        ("lz4hc", Compression::Lz4hc(level)),
+    ] {
         let (file, _) = image(compression);
         let bytes = bytes_of(&file);
         let mut lines = String::new();
         super::dump(&Reader::open(file).unwrap(), &Limits::default(), &mut lines).unwrap();
         assert_golden("small.dump", &lines);
         let digest = blake3::hash(&bytes);
-        assert_golden(&format!("small-{name}.fields"), &format!("blake3 {digest}\n{}", fields(&bytes)));
+        assert_golden(
+            &format!("small-{name}.fields"),
+            &format!("blake3 {digest}\n{}", fields(&bytes)),
+        );
     }
 }
 
@@ -141,16 +149,19 @@ fn a_changed_image_fails_the_self_check() {
             file.write_all_at(&[bytes[place]], u64::try_from(place).unwrap()).unwrap();
         }
         check(&file, &tree).unwrap();
-        let changed = u32::try_from(bytes[1024..].iter().filter(|&&byte| byte != 0).count()).unwrap();
+        let changed =
+            u32::try_from(bytes[1024..].iter().filter(|&&byte| byte != 0).count()).unwrap();
         // The numbers for 32-bit stat and addresses that nothing uses may say what they like.
         assert!(found * 10 > changed * 9, "{compression:?}: {found} of {changed}");
     }
 }
 
+type Change = fn(&mut Tree<Contents>);
+
 #[test]
 fn a_tree_that_is_not_the_image_is_noticed() {
     let (file, tree) = image(Compression::Lz4);
-    let facts: [(&str, fn(&mut Tree<Contents>)); 7] = [
+    let facts: [(&str, Change); 7] = [
         ("mode", |tree| tree.inode_mut(tree.lookup(b"usr/to").unwrap()).stat.mode = 0o700),
         ("owner", |tree| tree.inode_mut(tree.lookup(b"usr").unwrap()).stat.gid = 1),
         ("mtime", |tree| tree.inode_mut(tree.lookup(b"usr/bin").unwrap()).stat.mtime.nsec = 6),

@@ -93,10 +93,20 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Pending {
-    Segment { record: u32, last: bool, length: usize, answer: Answer },
-    Ready { record: u32, segment: Vec<u8> },
+    Segment {
+        record: u32,
+        last: bool,
+        length: usize,
+        answer: Answer,
+    },
+    Ready {
+        record: u32,
+        segment: Vec<u8>,
+    },
     /// The file turned out to be one that is there already.
-    Discard { record: u32 },
+    Discard {
+        record: u32,
+    },
 }
 
 impl Writer {

@@ -53,15 +53,10 @@ pub enum Source {
 
 impl<'a> File<'a> {
     pub(super) fn new(reader: &'a Reader, inode: Inode) -> Result<Self, Error> {
-        let compressed = matches!(
-            inode.layout,
-            EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL
-        );
-        let lclusters = if compressed && inode.size > 0 {
-            Some(Lclusters::new(reader, &inode)?)
-        } else {
-            None
-        };
+        let compressed =
+            matches!(inode.layout, EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL);
+        let lclusters =
+            if compressed && inode.size > 0 { Some(Lclusters::new(reader, &inode)?) } else { None };
         Ok(Self { reader, inode, lclusters, position: 0, decompressed: (0, Vec::new()) })
     }
 
@@ -180,18 +175,29 @@ impl<'a> File<'a> {
     fn decompress(&self, extent: &Extent) -> Result<Vec<u8>, Error> {
         let nid = self.inode.nid;
         if extent.length > Z_EROFS_PCLUSTER_MAX_DSIZE {
-            return Err(corrupt(format!("found {} bytes in a cluster of inode {nid}", extent.length)));
+            return Err(corrupt(format!(
+                "found {} bytes in a cluster of inode {nid}",
+                extent.length
+            )));
         }
         let mut bytes = vec![0; size(extent.length)];
         match extent.source {
-            Source::Compressed { algorithm: Z_EROFS_COMPRESSION_LZ4, position, length, partial } => {
+            Source::Compressed {
+                algorithm: Z_EROFS_COMPRESSION_LZ4,
+                position,
+                length,
+                partial,
+            } => {
                 if length > u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
-                    return Err(corrupt(format!("found a cluster of {length} bytes in inode {nid}")));
+                    return Err(corrupt(format!(
+                        "found a cluster of {length} bytes in inode {nid}"
+                    )));
                 }
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
                 let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
-                let skip = if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
+                let skip =
+                    if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
                 let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
                 let whole = if partial || !padded {
                     lz4::decompress_start(block, &mut bytes)
@@ -225,7 +231,10 @@ impl<'a> File<'a> {
     fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
         let packed = self.reader.superblock.packed_nid.get();
         if packed == 0 || packed == self.inode.nid {
-            return Err(corrupt(format!("found a fragment of inode {}, but nowhere for it", self.inode.nid)));
+            return Err(corrupt(format!(
+                "found a fragment of inode {}, but nowhere for it",
+                self.inode.nid
+            )));
         }
         let mut file = File::new(self.reader, self.reader.inode(packed)?)?;
         // The packed inode has no fragments itself, so this does not go deeper.

@@ -58,8 +58,9 @@ pub fn entries<'a>(
         let mut block = vec![0; size(left.min(BLOCK))];
         file.fill(&mut block)?;
         left -= left.min(BLOCK);
-        let mut entries = parse(&block)
-            .ok_or_else(|| corrupt(format!("found a block without order in the directory {nid}")))?;
+        let mut entries = parse(&block).ok_or_else(|| {
+            corrupt(format!("found a block without order in the directory {nid}"))
+        })?;
         for entry in &entries {
             if entry.name <= last {
                 return Err(corrupt(format!(
@@ -121,7 +122,9 @@ fn parse(block: &[u8]) -> Option<Vec<Entry>> {
             let rest = block.get(start..)?;
             rest.split(|&byte| byte == 0).next()?
         };
-        if name.is_empty() || name.len() > EROFS_NAME_LEN || name.iter().any(|b| matches!(b, 0 | b'/'))
+        if name.is_empty()
+            || name.len() > EROFS_NAME_LEN
+            || name.iter().any(|b| matches!(b, 0 | b'/'))
         {
             return None;
         }

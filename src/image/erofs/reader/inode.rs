@@ -87,7 +87,10 @@ impl Inode {
             }
         };
         if inode.mtime.nsec >= 1_000_000_000 {
-            return Err(corrupt(format!("found {} ns in the time of inode {nid}", inode.mtime.nsec)));
+            return Err(corrupt(format!(
+                "found {} ns in the time of inode {nid}",
+                inode.mtime.nsec
+            )));
         }
         if i64::try_from(inode.size).is_err() {
             return Err(corrupt(format!("found the size {} of inode {nid}", inode.size)));
@@ -119,14 +122,17 @@ impl Inode {
         let content = match self.mode & S_IFMT {
             0o140_000 => Content::Socket,
             0o120_000 => Content::Symlink(self.target(reader, limits)?),
-            0o100_000 => {
-                Content::Regular(Located { nid: self.nid, size: self.size, verity: None })
-            }
+            0o100_000 => Content::Regular(Located { nid: self.nid, size: self.size, verity: None }),
             0o060_000 => Content::BlockDevice { rdev },
             0o040_000 => Content::Directory(Directory::new()),
             0o020_000 => Content::CharDevice { rdev },
             0o010_000 => Content::Fifo,
-            _ => return Err(corrupt(format!("found the mode {:o} of inode {}", self.mode, self.nid))),
+            _ => {
+                return Err(corrupt(format!(
+                    "found the mode {:o} of inode {}",
+                    self.mode, self.nid
+                )));
+            }
         };
         Ok(content)
     }
@@ -138,7 +144,10 @@ impl Inode {
         let mut target = vec![0; size(self.size)];
         File::new(reader, self.clone())?.fill(&mut target)?;
         if target.is_empty() || target.contains(&0) {
-            return Err(corrupt(format!("found an empty or broken target of the symlink {}", self.nid)));
+            return Err(corrupt(format!(
+                "found an empty or broken target of the symlink {}",
+                self.nid
+            )));
         }
         Ok(target.into())
     }

@@ -71,7 +71,9 @@ impl Pack {
 
     fn base(&self) -> u64 {
         let mut word = [0; 4];
-        word.iter_mut().zip(self.bytes.iter().skip(self.length - 4)).for_each(|(to, from)| *to = *from);
+        word.iter_mut()
+            .zip(self.bytes.iter().skip(self.length - 4))
+            .for_each(|(to, from)| *to = *from);
         u64::from(u32::from_le_bytes(word))
     }
 }
@@ -81,8 +83,8 @@ impl Lclusters {
         let start = inode.body.next_multiple_of(8);
         let header: MapHeader = reader.structure(start)?;
         let full = inode.layout == EROFS_INODE_COMPRESSED_FULL;
-        let fragment = u64::from(header.h_fragmentoff_lo.get())
-            | u64::from(header.h_idata_size.get()) << 16;
+        let fragment =
+            u64::from(header.h_fragmentoff_lo.get()) | u64::from(header.h_idata_size.get()) << 16;
         let mut lclusters = Self {
             nid: inode.nid,
             size: inode.size,
@@ -109,7 +111,10 @@ impl Lclusters {
         }
         let both = Z_EROFS_ADVISE_BIG_PCLUSTER_1 | Z_EROFS_ADVISE_BIG_PCLUSTER_2;
         if !full && ![0, both].contains(&(lclusters.advise & both)) {
-            return Err(corrupt(format!("found large clusters of one kind only in inode {}", inode.nid)));
+            return Err(corrupt(format!(
+                "found large clusters of one kind only in inode {}",
+                inode.nid
+            )));
         }
         let is_fragment = lclusters.advises(Z_EROFS_ADVISE_FRAGMENT_PCLUSTER);
         let inline = u64::from(header.h_idata_size.get());
@@ -120,10 +125,15 @@ impl Lclusters {
                 Place::Fragment { offset: fragment | high }
             } else {
                 let last = (inode.size - 1) / BLOCK;
-                let position =
-                    if full { lclusters.base + (last + 1) * 8 } else { lclusters.pack(reader, last)?.0.end };
+                let position = if full {
+                    lclusters.base + (last + 1) * 8
+                } else {
+                    lclusters.pack(reader, last)?.0.end
+                };
                 if position % BLOCK + inline > BLOCK {
-                    return Err(corrupt(format!("found an inline cluster of {inline} bytes at {position}")));
+                    return Err(corrupt(format!(
+                        "found an inline cluster of {inline} bytes at {position}"
+                    )));
                 }
                 Place::Inline { position, length: inline }
             };
@@ -183,7 +193,9 @@ impl Lclusters {
     fn head_of(&self, reader: &Reader, position: u64) -> Result<(u64, u64), Error> {
         let mut lcn = position / BLOCK;
         let mut back = match self.index(reader, lcn)? {
-            Index::Head { offset, block, .. } if position % BLOCK >= offset => return Ok((lcn, block)),
+            Index::Head { offset, block, .. } if position % BLOCK >= offset => {
+                return Ok((lcn, block));
+            }
             Index::Head { .. } => 1,
             Index::Nonhead { to_head, .. } => to_head,
         };
@@ -212,7 +224,9 @@ impl Lclusters {
     /// How many blocks the cluster has that starts in an lcluster.
     fn blocks_of(&self, reader: &Reader, head: u64, kind: u8) -> Result<u64, Error> {
         let large = match kind {
-            Z_EROFS_LCLUSTER_TYPE_PLAIN | Z_EROFS_LCLUSTER_TYPE_HEAD2 => Z_EROFS_ADVISE_BIG_PCLUSTER_2,
+            Z_EROFS_LCLUSTER_TYPE_PLAIN | Z_EROFS_LCLUSTER_TYPE_HEAD2 => {
+                Z_EROFS_ADVISE_BIG_PCLUSTER_2
+            }
             _ => Z_EROFS_ADVISE_BIG_PCLUSTER_1,
         };
         if !self.advises(large) || (head + 1) * BLOCK >= self.size {
@@ -230,7 +244,11 @@ impl Lclusters {
     }
 
     fn index(&self, reader: &Reader, lcn: u64) -> Result<Index, Error> {
-        let index = if self.full { self.full_index(reader, lcn)? } else { self.compact_index(reader, lcn)? };
+        let index = if self.full {
+            self.full_index(reader, lcn)?
+        } else {
+            self.compact_index(reader, lcn)?
+        };
         match index {
             Index::Head { offset, .. } if offset >= BLOCK => Err(self.broken(lcn)),
             Index::Nonhead { blocks: Some(_), .. }
@@ -284,8 +302,12 @@ impl Lclusters {
         };
         let length = width * entries;
         let start = position / length * length;
-        let mut pack =
-            Pack { bytes: [0; 32], length: size(length), entries: size(entries), end: start + length };
+        let mut pack = Pack {
+            bytes: [0; 32],
+            length: size(length),
+            entries: size(entries),
+            end: start + length,
+        };
         reader.metadata(pack.bytes.get_mut(..size(length)).unwrap_or_default(), start)?;
         Ok((pack, size((position - start) / width)))
     }
@@ -295,12 +317,17 @@ impl Lclusters {
         let (kind, low) = pack.entry(i);
         let count = Z_EROFS_LI_D0_CBLKCNT;
         if kind != Z_EROFS_LCLUSTER_TYPE_NONHEAD {
-            let block = pack.base() + self.blocks_before(&pack, i).ok_or_else(|| self.broken(lcn))?;
+            let block =
+                pack.base() + self.blocks_before(&pack, i).ok_or_else(|| self.broken(lcn))?;
             return Ok(Index::Head { kind, offset: u64::from(low), block, partial: false });
         }
         let to_next = to_next(&pack, i);
         if low & count != 0 {
-            return Ok(Index::Nonhead { to_head: 1, to_next, blocks: Some(u64::from(low & !count)) });
+            return Ok(Index::Nonhead {
+                to_head: 1,
+                to_next,
+                blocks: Some(u64::from(low & !count)),
+            });
         }
         // The last of a pack says how far the next head is; the one before it knows the last.
         let to_head = if i + 1 < pack.entries {

@@ -73,9 +73,9 @@ impl Reader {
         let file_length = file.metadata()?.len();
         let mut first = vec![0; size(BLOCK)];
         file.read_exact_at(&mut first, 0).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                corrupt(format!("found {file_length} bytes, expected a superblock in the first {BLOCK}"))
-            }
+            io::ErrorKind::UnexpectedEof => corrupt(format!(
+                "found {file_length} bytes, expected a superblock in the first {BLOCK}"
+            )),
             _ => Error::Io(error),
         })?;
         let behind = first.get(EROFS_SUPER_OFFSET..).unwrap_or_default();
@@ -156,9 +156,13 @@ impl Reader {
                     .ok_or_else(|| limit("names", limits.names))?;
                 if let Some(&ino) = known.get(&entry.nid) {
                     if image.tree.directory(ino).is_some() {
-                        return Err(corrupt(format!("found two names of the directory {}", entry.nid)));
+                        return Err(corrupt(format!(
+                            "found two names of the directory {}",
+                            entry.nid
+                        )));
                     }
-                    entry.expect_type(super::directory::file_type(&image.tree.inode(ino).content))?;
+                    entry
+                        .expect_type(super::directory::file_type(&image.tree.inode(ino).content))?;
                     entries.insert(entry.name, ino);
                     continue;
                 }

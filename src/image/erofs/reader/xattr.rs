@@ -78,7 +78,8 @@ fn read(reader: &Reader, nid: u64, body: &[u8]) -> Result<Xattrs, Error> {
         add(entry, &payload)?;
     }
     while !inline.is_empty() {
-        let (entry, payload) = zerocopy::Ref::<_, XattrEntry>::from_prefix(inline).map_err(|_| broken())?;
+        let (entry, payload) =
+            zerocopy::Ref::<_, XattrEntry>::from_prefix(inline).map_err(|_| broken())?;
         let entry = *entry;
         add(entry, payload)?;
         let used = 4 + u64::from(entry.e_name_len) + u64::from(entry.e_value_size.get());
