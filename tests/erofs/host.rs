@@ -34,17 +34,13 @@ fn load_entries(
         let metadata = fs::symlink_metadata(&path).unwrap();
         let name = path.file_name().unwrap().as_bytes().into();
         let key = (metadata.dev(), metadata.ino());
-        let ino = match seen.get(&key) {
-            Some(&ino) => ino,
-            None => {
-                let stat = stat(&path, &metadata);
-                let ino = tree.add(Inode { stat, content: content(writer, &path, &metadata) });
-                if !metadata.is_dir() && metadata.nlink() > 1 {
-                    seen.insert(key, ino);
-                }
-                ino
-            }
-        };
+        let ino = seen.get(&key).copied().unwrap_or_else(|| {
+            let stat = stat(&path, &metadata);
+            tree.add(Inode { stat, content: content(writer, &path, &metadata) })
+        });
+        if !metadata.is_dir() && metadata.nlink() > 1 {
+            seen.insert(key, ino);
+        }
         tree.directory_mut(parent).unwrap().insert(name, ino);
         if metadata.is_dir() {
             load_entries(writer, &path, tree, ino, seen);
@@ -116,7 +112,10 @@ pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
             names_of.entry(metadata.ino()).or_insert_with(Vec::new).push(relative.clone());
         }
         if kind.is_symlink() {
-            fact += &format!(" -> {:?}", fs::read_link(&path).unwrap());
+            fact += &format!(
+                " -> {}",
+                fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii()
+            );
         } else if kind.is_file() {
             let mut bytes = Vec::new();
             File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();

@@ -1,7 +1,9 @@
 //! The self-check: an image, read back, is the tree that it was written from.
 
+use std::fmt::Display;
 use std::fs::File;
 
+use super::hex;
 use super::reader::{Image, Reader};
 use super::writer::Contents;
 use crate::escape::Escaped;
@@ -172,20 +174,11 @@ fn stat(path: &[u8], expected: &Stat, found: &Stat) -> Result<(), Error> {
     Ok(())
 }
 
-fn mismatch(
-    path: &[u8],
-    what: &'static str,
-    found: impl ToString,
-    expected: impl ToString,
-) -> Error {
+fn mismatch(path: &[u8], what: &'static str, found: impl Display, expected: impl Display) -> Error {
     Error::Mismatch {
         path: format!("/{}", Escaped(path)),
         what,
         found: found.to_string(),
         expected: expected.to_string(),
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,8 +9,9 @@ use super::{BLOCK, len, size};
 
 /// Bytes of input in a segment; the last one of a file may have fewer.
 ///
-/// Large enough that the cut costs nothing to speak of, small enough that a dozen fit memory.
-pub const SEGMENT: usize = 1 << 20;
+/// Large enough that the cut costs little (half a block for each), small enough that a dozen
+/// fit memory.
+pub const SEGMENT: usize = 2 << 20;
 
 /// A run of bytes of a file and the blocks that hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Squeezer {
 
 /// How many blocks an extent has.
 #[cfg(test)]
-fn blocks_of(extent: &Extent) -> u64 {
+fn blocks_of(extent: Extent) -> u64 {
     match extent.blocks {
         0 => u64::from(extent.length).div_ceil(BLOCK),
         blocks => u64::from(blocks),
@@ -152,7 +153,10 @@ mod tests {
                 };
                 let covered: u64 = extents.iter().map(|extent| u64::from(extent.length)).sum();
                 assert_eq!(covered, len(&mixed));
-                assert_eq!(extents.iter().map(blocks_of).sum::<u64>() * BLOCK, len(&blocks));
+                assert_eq!(
+                    extents.iter().copied().map(blocks_of).sum::<u64>() * BLOCK,
+                    len(&blocks)
+                );
                 assert!(len(&blocks) < 121 * 1024, "{}", blocks.len());
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::hex;
 use super::reader::{Located, Reader};
 use super::verity::Verity;
 use crate::image::Error;
@@ -14,8 +15,7 @@ impl DumpContent for Located {
     }
 
     fn digest(&self) -> Option<String> {
-        let verity = self.verity?;
-        Some(verity.iter().map(|byte| format!("{byte:02x}")).collect())
+        self.verity.as_ref().map(|digest| hex(digest))
     }
 }
 

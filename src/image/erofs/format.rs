@@ -1,5 +1,6 @@
 //! EROFS on disk: the structures and constants of the kernel's `fs/erofs/erofs_fs.h`, under its
 //! names. No behaviour.
+#![expect(clippy::struct_field_names, reason = "they are the kernel's")]
 
 use std::mem::{offset_of, size_of};
 

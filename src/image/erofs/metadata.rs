@@ -245,8 +245,10 @@ impl<'a> Plan<'a> {
                     shape.tail = u64::try_from(record.tail.1).unwrap_or(u64::MAX);
                 }
             }
-            Content::CharDevice { .. } | Content::BlockDevice { .. } => {}
-            Content::Fifo | Content::Socket => {}
+            Content::CharDevice { .. }
+            | Content::BlockDevice { .. }
+            | Content::Fifo
+            | Content::Socket => {}
         }
         let links = self.links.get(ino.index()).copied().unwrap_or(0);
         shape.extended = stat.mtime != self.epoch

@@ -39,13 +39,22 @@ pub use writer::{Contents, Writer};
 /// Bytes of a block, on every machine (R10).
 const BLOCK: u64 = 4096;
 
+/// Bytes as a hexadecimal number.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// The length of bytes.
 fn len(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// A number of bytes as a size in memory.
-#[expect(clippy::as_conversions, reason = "u64 is usize on the 64-bit targets we support")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "u64 is usize on the 64-bit targets we support"
+)]
 const fn size(bytes: u64) -> usize {
     const _: () = assert!(usize::BITS == 64);
     bytes as usize

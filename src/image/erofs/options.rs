@@ -34,9 +34,9 @@ impl Level {
 }
 
 impl Default for Level {
-    /// The default of liblz4 and `mkfs.erofs`.
+    /// Where more work stops to pay: 9 takes half as much again for 0.4 %.
     fn default() -> Self {
-        Self(9)
+        Self(6)
     }
 }
 

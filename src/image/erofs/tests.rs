@@ -156,10 +156,12 @@ fn a_changed_image_fails_the_self_check() {
     }
 }
 
+type Change = fn(&mut Tree<Contents>);
+
 #[test]
 fn a_tree_that_is_not_the_image_is_noticed() {
     let (file, tree) = image(Compression::Lz4);
-    let facts: [(&str, fn(&mut Tree<Contents>)); 7] = [
+    let facts: [(&str, Change); 7] = [
         ("mode", |tree| tree.inode_mut(tree.lookup(b"usr/to").unwrap()).stat.mode = 0o700),
         ("owner", |tree| tree.inode_mut(tree.lookup(b"usr").unwrap()).stat.gid = 1),
         ("mtime", |tree| tree.inode_mut(tree.lookup(b"usr/bin").unwrap()).stat.mtime.nsec = 6),

@@ -85,15 +85,13 @@ mod tests {
     #[test]
     fn digests_are_those_of_composefs() {
         for length in [0, 1, 4095, 4096, 4097, 8192, 524_288, 524_289, 1_000_000] {
-            let bytes: Vec<u8> =
-                (0..length).map(|n: u32| n.to_le_bytes()[n as usize % 3]).collect();
+            let bytes: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[0]).collect();
             let mut verity = Verity::default();
             for piece in bytes.chunks(10_007) {
                 verity.update(piece);
             }
             let expected: Sha256HashValue = compute_verity(&bytes);
-            let hex: String = verity.finish().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected.to_hex(), "{length}");
+            assert_eq!(super::super::hex(&verity.finish()), expected.to_hex(), "{length}");
         }
     }
 }
