@@ -195,8 +195,13 @@ mod tests {
     fn index_and_configuration_must_agree() {
         let amd64: Platform = "linux/amd64".parse().unwrap();
         let manifest = RawManifest::new(Vec::new(), None);
-        let selected =
-            Resolved { manifest: manifest.clone(), index: None, platform: Some(amd64.clone()) };
+        let entry: Descriptor = serde_json::from_str(&format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":0,
+                "digest":"{}","platform":{{"os":"linux","architecture":"amd64"}}}}"#,
+            manifest.digest
+        ))
+        .unwrap();
+        let selected = Resolved { manifest: manifest.clone(), index: None, entry: Some(entry) };
         selected.check_platform(&config("linux", "amd64"), Some(&amd64)).unwrap();
         let error = selected.check_platform(&config("linux", "arm64"), None).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Identity);
