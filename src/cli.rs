@@ -123,10 +123,10 @@ pub struct ConvertArgs {
     /// Which hosts: ID; default: the base image's
     #[arg(long, conflicts_with = "any_host", help_heading = "Extension")]
     pub id: Option<String>,
-    /// Which hosts: VERSION_ID; default: the base image's
+    /// Which hosts: `VERSION_ID`; default: the base image's
     #[arg(long, conflicts_with = "any_host", help_heading = "Extension")]
     pub version_id: Option<String>,
-    /// Which hosts: SYSEXT_LEVEL, instead of VERSION_ID
+    /// Which hosts: `SYSEXT_LEVEL`, instead of `VERSION_ID`
     #[arg(long, conflicts_with = "any_host", help_heading = "Extension")]
     pub sysext_level: Option<String>,
     /// Let any host merge the extension, whatever its version

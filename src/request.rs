@@ -54,7 +54,6 @@ pub enum Trust {
 
 /// What becomes of a layer on the way to an extension.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Extension {
     /// `ID` of the hosts, if it is not the base's.
     pub id: Option<String>,

@@ -1,4 +1,5 @@
 //! composefs images against composefs' own golden files.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
 
 #[path = "common/dumpfile.rs"]
 mod dumpfile;

@@ -121,7 +121,10 @@ pub struct Timestamp {
 ///
 /// Inodes with equal attributes may share them, so an inode costs one pointer.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Xattrs(Option<Arc<BTreeMap<Box<[u8]>, Box<[u8]>>>>);
+pub struct Xattrs(Option<Arc<XattrMap>>);
+
+/// Values by name.
+type XattrMap = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 impl Xattrs {
     /// The value of an attribute.
