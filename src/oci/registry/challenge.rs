@@ -99,6 +99,19 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_a_challenge_or_an_error(
+            text in r#"((Bearer|Basic|x)? ?(realm|service)? ?=? ?("[a-z ,=]*")?[ -~]?,?){0,4}"#,
+        ) {
+            let mut map = HeaderMap::new();
+            map.append(WWW_AUTHENTICATE, HeaderValue::try_from(&text).unwrap());
+            if let Ok(Challenge::Bearer { realm, .. }) = Challenge::of(&map) {
+                proptest::prop_assert!(text.contains(&realm));
+            }
+        }
+    }
+
     #[test]
     fn malformed_challenges_are_refused() {
         for bad in [

@@ -190,4 +190,19 @@ mod tests {
         }
         assert!(check_range(None, 10, 100).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_other_range_is_right(start: u64, size: u64, first: u64, last: u64, total: u64) {
+            let is_right = |text: String| {
+                check_range(Some(&HeaderValue::try_from(text).unwrap()), start, size).is_ok()
+            };
+            let asked = first == start && Some(size) == last.checked_add(1) && total == size;
+            proptest::prop_assert_eq!(is_right(format!("bytes {first}-{last}/{total}")), asked);
+            if let Some(end) = size.checked_sub(1) {
+                let right = format!("bytes {start}-{end}/{size}");
+                proptest::prop_assert!(is_right(right));
+            }
+        }
+    }
 }

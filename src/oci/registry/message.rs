@@ -129,6 +129,19 @@ mod tests {
         assert!(!absence(403, ""));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_fits_a_line(body: Vec<u8>, message: String) {
+            let code = serde_json::json!({"code": message, "message": message});
+            let envelope = serde_json::json!({"errors": [code]}).to_string();
+            for body in [body, message.into_bytes(), envelope.into_bytes()] {
+                let text = Message::new(&body).suffix();
+                proptest::prop_assert!(!text.chars().any(char::is_control), "{text:?}");
+                proptest::prop_assert!(text.chars().count() <= MAX_TEXT + 3);
+            }
+        }
+    }
+
     #[test]
     fn addresses_are_shown_without_secrets() {
         let url = "https://u:p@a.test:8443/v2/x?X-Amz-Signature=1#f".parse().unwrap();
