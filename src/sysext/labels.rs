@@ -109,11 +109,7 @@ fn type_of(label: &[u8]) -> Option<&[u8]> {
 }
 
 /// Gives the paths whose label is not that of their inode's first name inodes of their own.
-fn split_links<'l, C: Clone>(
-    tree: &mut Tree<C>,
-    splits: Vec<Split<'l>>,
-    labels: &mut Labels<'l>,
-) {
+fn split_links<'l, C: Clone>(tree: &mut Tree<C>, splits: Vec<Split<'l>>, labels: &mut Labels<'l>) {
     let mut twins: HashMap<(Ino, Option<&[u8]>), Ino> = HashMap::new();
     for (path, ino, label) in splits {
         let twin = *twins.entry((ino, label)).or_insert_with(|| {
