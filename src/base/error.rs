@@ -89,6 +89,19 @@ pub enum Error {
         /// The limit.
         maximum: u64,
     },
+    /// All files that are read as text are too large together.
+    #[error(
+        "with {} the files of os-release, accounts and SELinux policies have {size} bytes, expected at most {maximum} (4 times the limit text-file)",
+        Escaped(path)
+    )]
+    TooMuch {
+        /// The file that was too much.
+        path: Vec<u8>,
+        /// The sum of their sizes.
+        size: u64,
+        /// The limit.
+        maximum: u64,
+    },
     /// A link of the extension makes a file part of the policy that was not kept for it.
     #[error("a link leads to {}, expected the policy in etc/selinux itself", Escaped(path))]
     Unreadable {
@@ -114,7 +127,7 @@ impl Fault for Error {
             | Self::Unreadable { .. }
             | Self::TooManyLinks => ExitCode::Malformed,
             Self::ReadFile { .. } | Self::Read { .. } => ExitCode::Io,
-            Self::TooLarge { .. } => ExitCode::Limit,
+            Self::TooLarge { .. } | Self::TooMuch { .. } => ExitCode::Limit,
         }
     }
 
@@ -131,6 +144,7 @@ impl Fault for Error {
             Self::ReadFile { .. } => "base.read-file",
             Self::Read { .. } => "base.read",
             Self::TooLarge { .. } => "base.too-large",
+            Self::TooMuch { .. } => "base.too-much",
             Self::Unreadable { .. } => "base.unreadable",
             Self::TooManyLinks => "base.too-many-links",
         }
@@ -155,7 +169,7 @@ impl Fault for Error {
             }
             Self::NoPolicyDirectory { .. } => "name another directory with --selinux DIR",
             Self::ReadFile { .. } | Self::Read { .. } => "make it readable, and run again",
-            Self::TooLarge { .. } => {
+            Self::TooLarge { .. } | Self::TooMuch { .. } => {
                 "if it is what it should be, raise it with --limit text-file=N"
             }
         }

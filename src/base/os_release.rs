@@ -1,4 +1,5 @@
-//! os-release(5): `NAME=value` lines, with the quoting of a shell and nothing else of it.
+//! os-release(5): `NAME=value` lines, with the quoting of a shell and nothing else of it. As for
+//! systemd, blanks need no quotes.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ pub fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, SyntaxError> {
         let line =
             std::str::from_utf8(line).map_err(|_| error("found bytes that are not UTF-8"))?;
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         let (name, value) =
@@ -51,9 +52,6 @@ fn unquote(text: &str) -> Result<String, &'static str> {
                 Some(c) => value.extend(['\\', c]),
                 None => return Err("found a backslash at the end"),
             },
-            (c, None) if c.is_whitespace() => {
-                return Err("found a blank outside quotes, expected the value in quotes");
-            }
             _ => value.push(c),
         }
     }
@@ -69,13 +67,13 @@ mod tests {
 
     #[test]
     fn values_are_unquoted() {
-        let text = b"# x\nID=fedora\n\nVERSION_ID='43'\nNAME=\"Fedora \\\"Linux\\\" \\$1 a\\b\"\nA=b\\ c\nID=other\nE=\n";
+        let text = b"# x\n; y=z\nID=fedora\n\nVERSION_ID='43'\nNAME=\"Fedora \\\"Linux\\\" \\$1 a\\b\"\nA=b\\ c d \r\nID=other\nE=\n";
         let found = parse(text).unwrap();
         let found: Vec<_> = found.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(
             found,
             [
-                ("A", "b c"),
+                ("A", "b c d"),
                 ("E", ""),
                 ("ID", "other"),
                 ("NAME", "Fedora \"Linux\" $1 a\\b"),
@@ -86,8 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_no_assignment_is_refused() {
-        for bad in ["ID", "=x", "1D=x", "I D=x", "ID=a b", "ID=\"x", "ID=x\\", "ID='x", "ID=\"x\\"]
-        {
+        for bad in ["ID", "=x", "1D=x", "I D=x", "ID=\"x", "ID=x\\", "ID='x", "ID=\"x\\"] {
             assert_eq!(parse(bad.as_bytes()).unwrap_err().line, 1, "{bad}");
         }
         assert!(parse(b"A=1\nB=\xff").is_err());

@@ -15,6 +15,9 @@ use crate::verify::{Blob, Verified};
 /// A hard link to a hard link to … in one layer; more is left unresolved.
 const LINK_ROUNDS: usize = 8;
 
+/// How many files of the largest size may be kept.
+const TEXT_FILES: u64 = 4;
+
 /// What is to be known of the lower layers.
 #[derive(Clone)]
 pub(super) struct Wants<'a> {
@@ -103,6 +106,8 @@ pub(super) struct View<'a> {
     implied: HashMap<Vec<u8>, usize>,
     deleted: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
+    /// Bytes of all contents together.
+    text: u64,
 }
 
 impl<'a> View<'a> {
@@ -120,6 +125,7 @@ impl<'a> View<'a> {
             implied: HashMap::new(),
             deleted: HashSet::new(),
             opaque: HashSet::new(),
+            text: 0,
         };
         for index in (0..layers).rev() {
             let blob = blob(index)?;
@@ -220,9 +226,13 @@ impl<'a> View<'a> {
                 let kind = match entry.kind {
                     ScanKind::Directory => Kind::Directory,
                     ScanKind::Symlink(target) => Kind::Symlink(target.to_vec()),
-                    ScanKind::Regular { size } if wanted => {
-                        Kind::Regular(Some(read_text(path, size, contents, limits)?))
-                    }
+                    ScanKind::Regular { size } if wanted => Kind::Regular(Some(read_text(
+                        path,
+                        size,
+                        contents,
+                        limits,
+                        &mut self.text,
+                    )?)),
                     ScanKind::Regular { .. } => Kind::Regular(None),
                     ScanKind::HardLink(target) => {
                         layer.links.insert(path.to_vec(), target.to_vec());
@@ -250,6 +260,7 @@ impl<'a> View<'a> {
             by_target.entry(target).or_default().push(path);
         }
         let mut found: BTreeMap<Vec<u8>, Target> = BTreeMap::new();
+        let mut text = self.text;
         scan(blob, limits, &mut |entry, contents| {
             let Some(paths) = by_target.get(entry.path) else {
                 return Ok(ControlFlow::Continue(()));
@@ -259,9 +270,9 @@ impl<'a> View<'a> {
                 ScanKind::Whiteout | ScanKind::Opaque => return Ok(ControlFlow::Continue(())),
                 ScanKind::Directory => Ok(Kind::Directory),
                 ScanKind::Symlink(target) => Ok(Kind::Symlink(target.to_vec())),
-                ScanKind::Regular { size } if wanted => {
-                    Ok(Kind::Regular(Some(read_text(entry.path, size, contents, limits)?)))
-                }
+                ScanKind::Regular { size } if wanted => Ok(Kind::Regular(Some(read_text(
+                    entry.path, size, contents, limits, &mut text,
+                )?))),
                 ScanKind::Regular { .. } => Ok(Kind::Regular(None)),
                 ScanKind::HardLink(target) => Err(target.to_vec()),
                 ScanKind::Special => Ok(Kind::Special),
@@ -269,6 +280,7 @@ impl<'a> View<'a> {
             found.insert(entry.path.to_vec(), (entry.stat.clone(), kind));
             Ok(ControlFlow::Continue(()))
         })?;
+        self.text = text;
         for (target, paths) in by_target {
             for path in paths {
                 match found.get(&target) {
@@ -335,15 +347,22 @@ struct Layer {
     opaque: Vec<Vec<u8>>,
 }
 
+/// Contents of a file, counted in `total`: a layer may have any number of policies.
 fn read_text(
     path: &[u8],
     size: u64,
     contents: &mut dyn Read,
     limits: &Limits,
+    total: &mut u64,
 ) -> Result<Arc<[u8]>, Error> {
     let maximum = limits.text_file;
     if size > maximum {
         return Err(Error::TooLarge { path: path.to_vec(), size, maximum });
+    }
+    *total = total.saturating_add(size);
+    let maximum = maximum.saturating_mul(TEXT_FILES);
+    if *total > maximum {
+        return Err(Error::TooMuch { path: path.to_vec(), size: *total, maximum });
     }
     let mut bytes = Vec::new();
     contents

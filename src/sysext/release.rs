@@ -150,8 +150,12 @@ fn kept_of_shipped(
             "ID" | "ARCHITECTURE" if value == "_any" => {}
             "ID" | "VERSION_ID" | "SYSEXT_LEVEL" => {
                 let of_base = base.os_release().and_then(|release| release.get(key));
-                let expected = of_base.map(String::as_str).filter(|v| !v.is_empty()).or(ours);
-                agrees(key, value, expected, "the base image")?;
+                let of_base = of_base.map(String::as_str).filter(|value| !value.is_empty());
+                // For any host, and with no base to compare: the user decides.
+                let is_free = base.os_release().is_none() && fields.id == "_any";
+                if !is_free {
+                    agrees(key, value, of_base.or(ours), "the base image")?;
+                }
             }
             "ARCHITECTURE" => agrees(key, value, ours, "the image")?,
             "EXTENSION_RELOAD_MANAGER" | "EXTENSION_RESTART_UNITS" => {

@@ -189,8 +189,12 @@ fn accounts_are_those_of_every_place() {
 #[test]
 fn what_is_wrong_with_a_base_is_told() {
     let big = format!("f usr/lib/os-release {}", "x".repeat((16 << 20) + 1));
+    let text = "x".repeat(16 << 20);
+    let file = |n: u8| format!("f etc/selinux/p{n}/contexts/files/file_contexts {text}");
+    let many = [file(0), file(1), file(2), file(3), file(4)].join("\n");
     for (lower, exit_code, id) in [
-        (&*big, 9, "base.too-large"),
+        (&*many, 9, "base.too-much"),
+        (&big, 9, "base.too-large"),
         ("f usr/lib/os-release nothing", 7, "base.os-release"),
         ("f etc/selinux/config SELINUXTYPE=../..", 7, "base.policy-type"),
         (CONFIG, 7, "base.no-file-contexts"),

@@ -82,6 +82,10 @@ proptest! {
         for entry in tree.walk().skip(1) {
             prop_assert!(is_within(&entry.path, b"usr"));
         }
+        for stored in &done.sink.stored {
+            let used = |content: &Content<Vec<u8>>| matches!(content, Content::Regular(bytes) if bytes == stored);
+            prop_assert!(tree.walk().any(|entry| used(&entry.inode.content)), "{}", text);
+        }
         let mut moves = BTreeMap::new();
         for change in &done.changes.changes {
             if let Action::Moved { to } = &change.action {

@@ -17,8 +17,16 @@ fn shipped(lines: &str) -> crate::layer::LayerTree<std::sync::Arc<[u8]>> {
 }
 
 fn with_shipped(lines: &str, options: &SysextOptions<'_>) -> Result<Outcome, Error> {
+    with_shipped_on("ID=fedora\nVERSION_ID=43\n", lines, options)
+}
+
+fn with_shipped_on(
+    os_release: &str,
+    lines: &str,
+    options: &SysextOptions<'_>,
+) -> Result<Outcome, Error> {
     let mut changes = Changes::default();
-    let base = base_with("ID=fedora\nVERSION_ID=43\n", "");
+    let base = base_with(os_release, "");
     let sink = &mut super::super::testing::MemorySink;
     let sysext = convert(shipped(lines), &base, options, sink, &mut changes)?;
     Ok(Outcome { sysext, changes })
@@ -126,6 +134,8 @@ fn a_shipped_release_file_is_the_start_of_ours() {
     assert_eq!(done.release(), "ID=fedora\nVERSION_ID=43\nARCHITECTURE=x86-64\n");
     let any = SysextOptions { any_host: true, ..options() };
     let done = with_shipped("ID=_any\nVERSION_ID=43\n", &any).unwrap();
+    assert_eq!(done.release(), "ID=_any\nARCHITECTURE=x86-64\n");
+    let done = with_shipped_on("", "ID=fedora\nVERSION_ID=43\n", &any).unwrap();
     assert_eq!(done.release(), "ID=_any\nARCHITECTURE=x86-64\n");
 }
 
