@@ -10,6 +10,19 @@ use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 
 /// An image that is written, read back and checked, but has no name yet.
+///
+/// Only the self-checks of this room make one, so what asks for it cannot get an unchecked image:
+///
+/// ```
+/// fn length(image: &oci2sysext::image::Staged) -> u64 {
+///     image.size()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// let file = std::fs::File::open("unchecked.raw").unwrap();
+/// let image = oci2sysext::image::Staged { file, size: 0 };
+/// ```
 #[derive(Debug)]
 pub struct Staged {
     file: std::fs::File,

@@ -242,7 +242,11 @@ impl<'a> File<'a> {
             return Err(corrupt("found a fragment of the packed inode".to_owned()));
         }
         file.position = offset;
-        file.fill(bytes)
+        // Many files share a cluster of it.
+        file.decompressed = self.reader.packed.take();
+        let filled = file.fill(bytes);
+        self.reader.packed.replace(file.decompressed);
+        filled
     }
 }
 

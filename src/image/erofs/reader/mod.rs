@@ -45,6 +45,8 @@ pub struct Reader {
     length: u64,
     /// What was read last of the metadata: from where, and the bytes.
     window: RefCell<(u64, Vec<u8>)>,
+    /// What was decompressed last of the packed inode: from where in it, and the bytes.
+    packed: RefCell<(u64, Vec<u8>)>,
 }
 
 /// The contents of a regular file of an image.
@@ -117,7 +119,13 @@ impl Reader {
                 "found {file_length} bytes, expected {length} as the superblock says"
             )));
         }
-        Ok(Self { file, superblock, length, window: RefCell::new((0, Vec::new())) })
+        Ok(Self {
+            file,
+            superblock,
+            length,
+            window: RefCell::default(),
+            packed: RefCell::default(),
+        })
     }
 
     /// How many bytes the file system has.
