@@ -376,7 +376,7 @@ fn what_is_dropped_or_kept_is_reported() {
     let work = Workdir::new();
     let public = key.public().display().to_string();
     let outcome = work.converts([&layout.reference(), "--key", &public, "--json"]);
-    for path in ["usr/bin/.wh.gone", "usr/bin/su", "usr/lib/os-release"] {
+    for path in ["usr/bin/gone", "usr/bin/su", "usr/lib/os-release"] {
         assert!(outcome.stdout.contains(path), "{path} in {outcome:#?}");
     }
     assert!(!outcome.stderr.contains('\u{1b}') && !outcome.stdout.contains('\u{1b}'));
