@@ -66,7 +66,7 @@ fn a_full_disk() {
         not_run!("mounting needs root");
     }
     let work = Workdir::new();
-    for options in ["size=64k", "size=1m,nr_inodes=1"] {
+    for options in ["size=16k", "size=1m,nr_inodes=1"] {
         let small = Mounted::tmpfs(options);
         work.refuses(12, sample(&small.path().join("sample.raw")));
         assert!(snapshot(&small.path()).is_empty(), "left on the full disk: {options}");

@@ -85,7 +85,7 @@ fn signatures() {
             layout.add_signatures(&list);
         }
         let stderr = expect(code, row, &layout, &key, &[]);
-        assert!(row != "14" || stderr.contains("warning"), "row 14 warns: {stderr}");
+        assert!(row != "14" || stderr.to_lowercase().contains("warn"), "row 14 warns: {stderr}");
     }
 
     // Row 5: a local layout has no name of its own, but the one that the user gives counts.
@@ -376,7 +376,7 @@ fn what_is_dropped_or_kept_is_reported() {
     let work = Workdir::new();
     let public = key.public().display().to_string();
     let outcome = work.converts([&layout.reference(), "--key", &public, "--json"]);
-    for path in ["usr/bin/.wh.gone", "usr/bin/su", "usr/lib/os-release"] {
+    for path in ["usr/bin/gone", "usr/bin/su", "usr/lib/os-release"] {
         assert!(outcome.stdout.contains(path), "{path} in {outcome:#?}");
     }
     assert!(!outcome.stderr.contains('\u{1b}') && !outcome.stdout.contains('\u{1b}'));
@@ -413,7 +413,7 @@ fn bases() {
     expect(0, "70", &over(none), &key, &["--selinux", "none"]);
 
     let rolling = expect(0, "97", &over(release("ID=example\n")), &key, &[]);
-    assert!(rolling.contains("warning"), "row 97 warns: {rolling}");
+    assert!(rolling.to_lowercase().contains("warn"), "row 97 warns: {rolling}");
     let unnamed = over(Tarball::new().dir("etc").finish());
     let stderr = expect(7, "96", &unnamed, &key, &[]);
     assert!(stderr.contains("--id") || stderr.contains("--selinux"), "{stderr}");

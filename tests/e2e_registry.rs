@@ -145,7 +145,7 @@ fn a_credential_helper_is_asked() {
     fs::create_dir(&bin).unwrap();
     let helper = bin.join("docker-credential-o2s-test");
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = get ] && read -r host || exit 1\n\
+        "#!/bin/sh\n[ \"$1\" = get ] || exit 1\nhost=$(cat)\n\
          echo '{{\"ServerURL\":\"'\"$host\"'\",\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n"
     );
     fs::write(&helper, script).unwrap();
@@ -174,7 +174,9 @@ fn a_registry_of_an_unknown_authority_is_refused() {
 
     let other = need!(Registry::start(&Options::default()), "no docker-registry");
     let plain = format!("{}/{name}", other.address());
-    private.work.refuses(10, [plain.as_str(), "--key", &key.public().display().to_string()]);
+    private
+        .work
+        .refuses(10, [plain.as_str(), "--force", "--key", &key.public().display().to_string()]);
 }
 
 /// One reference, two architectures: the index is signed, and `--platform` chooses (P4, P5).

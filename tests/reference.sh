@@ -15,7 +15,8 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work"/{base,layer}
 
 config=$(jq -r '.config.digest | ltrimstr("sha256:")' "$image/manifest.json")
-created=$(jq -r '.created // "1970-01-01T00:00:00Z"' "$image/$config")
+# Whole seconds, as the program takes them.
+created=$(jq -r '.created // "1970-01-01T00:00:00Z" | sub("[.][0-9]+"; "")' "$image/$config")
 
 unpack() { # layer's digest, directory
   local whiteout

@@ -118,7 +118,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
@@ -127,10 +127,14 @@ impl Drop for Registry {
 fn serve(program: &Path, root: &Path) -> Result<(Child, String), String> {
     let log = root.join("log");
     let file = File::create(&log).expect("a new log");
-    let mut child = Command::new(program)
-        .arg("serve")
-        .arg(root.join("config.yml"))
-        .stdin(Stdio::null())
+    // The shell outlives a test that is killed, and ends the registry when our end of its
+    // standard input is gone.
+    let script =
+        "exec 3<&0; \"$0\" serve \"$1\" </dev/null & cat <&3 >/dev/null & wait -n; kill $(jobs -p)";
+    let mut child = Command::new("bash")
+        .args(["-c", script])
+        .args([program, &root.join("config.yml")])
+        .stdin(Stdio::piped())
         .stdout(file.try_clone().expect("a second handle"))
         .stderr(file)
         .spawn()
