@@ -38,7 +38,7 @@ impl FsVerityHashValue for OstreeObject {
     fn from_object_pathname(pathname: impl AsRef<[u8]>) -> Result<Self, FromHexError> {
         let pathname = pathname.as_ref().strip_suffix(b".file").unwrap_or_default();
         let digest = Sha256HashValue::from_object_pathname(pathname)?;
-        Ok(Self(*digest.as_bytes().as_array().unwrap()))
+        Ok(Self(digest.as_bytes().try_into().unwrap()))
     }
 
     fn to_object_pathname(&self) -> String {

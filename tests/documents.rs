@@ -554,7 +554,8 @@ fn a_layout_is_bounded() {
     let reference = format!("oci:{}:base", layout.display());
     let code = |limits: Limits| {
         let spool = folder.path().to_owned();
-        let read = read(&reference, None, &SourceOptions { limits, spool, ..SourceOptions::default() });
+        let read =
+            read(&reference, None, &SourceOptions { limits, spool, ..SourceOptions::default() });
         read.map(|_| ()).unwrap_err().fault().exit_code()
     };
     let limits = Limits::default;
