@@ -13,10 +13,11 @@ use std::process::{Child, Command, Stdio};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oci2sysext::error::{Error, ExitCode};
+use oci2sysext::json;
 use oci2sysext::limits::Limits;
 use oci2sysext::oci::{
     self, Descriptor, Digest, Document, ImageConfig, ImageIndex, ImageManifest, Platform,
-    RawManifest, Reference, Source, SourceOptions, Spool, json,
+    RawManifest, Reference, Source, SourceOptions, Spool,
 };
 use oci2sysext::verify::{self, Candidate, LayerDescriptor, Unverified, Verified};
 
@@ -179,7 +180,7 @@ fn the_specification_s_examples_get_their_verdict() {
             "manifest" => ImageManifest::parse(&raw()).map(|_| ()).map_err(|e| e.to_string()),
             "index" => ImageIndex::parse(&raw()).map(|_| ()).map_err(|e| e.to_string()),
             "config" => ImageConfig::parse(&bytes).map(|_| ()).map_err(|e| e.to_string()),
-            "descriptor" => json::parse::<Descriptor>(&bytes).map(|_| ()),
+            "descriptor" => json::parse::<Descriptor>(&bytes, json::DEEPEST).map(|_| ()),
             "layout" => oci::check_version(&bytes),
             other => panic!("{other}"),
         };
@@ -599,5 +600,5 @@ fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Descriptor {
     let text = serde_json::json!({
         "mediaType": media_type, "digest": digest, "size": bytes.len(),
     });
-    json::parse(text.to_string().as_bytes()).unwrap()
+    json::parse(text.to_string().as_bytes(), json::DEEPEST).unwrap()
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Descriptor, Digest, Error, MediaType, Platform, RawManifest, json};
+use super::{Descriptor, Digest, Error, MediaType, Platform, RawManifest};
 use crate::escape::Escaped;
+use crate::json;
 
 /// An image manifest: the configuration and the layers, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -115,7 +116,7 @@ fn read_document(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Str
     }
 
     let keys = json::object_keys(bytes, KNOWN)?;
-    let kind: Kind = json::parse(bytes)?;
+    let kind: Kind = json::parse(bytes, json::DEEPEST)?;
     if kind.schema_version != 2 {
         return Err(format!("found schema version {}, expected 2", kind.schema_version));
     }
@@ -146,9 +147,9 @@ fn read_document(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Str
         }
     }
     if is_index {
-        json::parse(bytes).map(Document::Index)
+        json::parse(bytes, json::DEEPEST).map(Document::Index)
     } else {
-        json::parse(bytes).map(Document::Manifest)
+        json::parse(bytes, json::DEEPEST).map(Document::Manifest)
     }
 }
 
@@ -224,8 +225,8 @@ impl ImageConfig {
         }
 
         json::object_keys(bytes, KNOWN)?;
-        json::parse::<Checked>(bytes)?;
-        let config: Self = json::parse(bytes)?;
+        json::parse::<Checked>(bytes, json::DEEPEST)?;
+        let config: Self = json::parse(bytes, json::DEEPEST)?;
         config.moment()?;
         Ok(config)
     }

@@ -2,8 +2,6 @@
 //!
 //! Everything it gives is untrusted, and bounded.
 
-pub mod json;
-
 mod archive;
 mod attached;
 mod descriptor;
