@@ -20,7 +20,7 @@ mod verified;
 
 pub use blob::{Blob, BlobHasher, Origin};
 pub use candidate::Candidate;
-pub use document::{LayerDescriptor, Unverified, config, image_manifest, layers, platform, select};
+pub use document::{LayerDescriptor, Unverified, config, image_manifest, layers, select};
 pub use error::{Error, Reason, Rejection};
 pub use image::{Accepted, Claim, Comparison, Signed, image};
 pub use key::{KeyError, KeyType, NamedKey, PublicKey};
