@@ -198,8 +198,8 @@ fn copies_by_skopeo_are_read_alike() {
     let Some(layout) = shared(TEST, "images/mc-layout") else { return };
     let original = read_all(&format!("oci:{}:sysext", layout.display()), None).unwrap();
     assert_eq!(original.layers.len(), 2);
-    assert_eq!(original.config.created_at().unwrap().seconds, 1_795_227_155);
-    assert_eq!(original.config.created_at().unwrap().nanoseconds, 192_236_478);
+    assert_eq!(original.config.created_at().unwrap().as_second(), 1_795_227_155);
+    assert_eq!(original.config.created_at().unwrap().subsec_nanosecond(), 192_236_478);
     let Err(error) = read_all(&format!("oci:{}", layout.display()), None) else { panic!() };
     assert!(error.to_string().contains("base, sysext"), "{error}");
 
@@ -330,7 +330,7 @@ fn an_image_by_umoci_is_read() {
     run(&umoci, &["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
     let read = read_all(&format!("oci:{image}"), None).unwrap();
     assert_eq!(read.layers.len(), 1);
-    assert!(read.config.created_at().unwrap().seconds > 0);
+    assert!(read.config.created_at().unwrap().as_second() > 0);
 }
 
 /// containers/image's fixtures, and what openssl found in them.

@@ -234,13 +234,11 @@ impl Runtime {
         &self,
         task: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        match &self.0 {
-            Some(runtime) => runtime.block_on(task),
-            None => {
-                let problem = "the asynchronous runtime has ended".to_owned();
-                Err(super::Error::from(Error::Setup { problem }).into())
-            }
-        }
+        let Some(runtime) = &self.0 else {
+            let problem = "the asynchronous runtime has ended".to_owned();
+            return Err(super::Error::from(Error::Setup { problem }).into());
+        };
+        runtime.block_on(task)
     }
 }
 
