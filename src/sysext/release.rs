@@ -138,13 +138,16 @@ fn read_shipped<C>(
     os_release::parse(&text).map_err(|problem| error(problem.to_string()))
 }
 
+/// The lines of a shipped release file that stay, and the names of the others.
+type Kept<'s> = (Vec<(String, String)>, Vec<&'s str>);
+
 /// Checks what the layer says of its hosts, and gives the lines that stay: scope, reloading and
 /// what is informational (verification.md §1.6); and the names of those that do not.
 fn kept_of_shipped<'s>(
     shipped: &'s BTreeMap<String, String>,
     fields: &Fields,
     base: &Base,
-) -> Result<(Vec<(String, String)>, Vec<&'s str>), Error> {
+) -> Result<Kept<'s>, Error> {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     for (key, value) in shipped {
         let ours = fields.get(key);
