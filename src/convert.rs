@@ -201,7 +201,7 @@ impl VerifiedImage<'_> {
             name: name.clone(),
             image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
             platform: self.config.platform.clone(),
-            created: sysext::created(self.config.created.as_deref()),
+            created: sysext::created(self.config.created_at()),
             id: extension.id.clone(),
             version_id: extension.version_id.clone(),
             sysext_level: extension.sysext_level.clone(),
