@@ -59,10 +59,11 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let mut store = Objects::open(objects)?;
             let extension = image.extension(&mut source, &mut store, &mut changes, progress)?;
             let tree = extension.sysext.tree();
-            let composefs::Image { staged, digest } = composefs::write(tree, destination.stage()?)?;
-            let verity = store.commit(tree)?;
-            let objects =
-                report::Objects { path: objects.clone(), verity: verity == Verity::Enabled };
+            let composefs::Image { staged, digest, verity: of_image } =
+                composefs::write(tree, destination.stage()?)?;
+            let of_objects = store.commit(tree)?;
+            let verity = [of_image, of_objects].iter().all(|verity| *verity == Verity::Enabled);
+            let objects = report::Objects { path: objects.clone(), verity };
             extension.built(staged, Some((digest, objects)), |contents| contents.size)
         }
     };

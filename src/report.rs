@@ -177,7 +177,7 @@ pub struct Objects {
     /// Its path.
     #[serde(serialize_with = "escaped_path")]
     pub path: PathBuf,
-    /// Whether its file system checks the objects (fs-verity).
+    /// Whether the kernel checks image and objects (fs-verity), so that `digest=` can be asked for.
     pub verity: bool,
 }
 
