@@ -336,14 +336,18 @@ impl fmt::Display for Summary<'_> {
         )?;
         self.changes(f)?;
         if let Some((digest, objects)) = image.verity.as_ref().zip(image.objects.as_ref()) {
-            let store = Escaped(objects.path.as_os_str().as_bytes());
+            // The lines are for a unit or another directory as well.
+            let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+            let (file, store) = (absolute(&image.path), absolute(&objects.path));
+            let file = Escaped(file.as_os_str().as_bytes());
+            let store = Escaped(store.as_os_str().as_bytes());
             let name = &extension.name;
             writeln!(f, "  fs-verity digest {digest}; to merge it:")?;
             writeln!(f, "    mkdir -p /run/extensions/{name}")?;
             let digest = if objects.verity { format!(",digest={digest}") } else { String::new() };
             writeln!(
                 f,
-                "    mount -t composefs -o basedir={store}{digest} {path} /run/extensions/{name}"
+                "    mount -t composefs -o basedir={store}{digest} {file} /run/extensions/{name}"
             )?;
             writeln!(f, "    systemd-sysext refresh")?;
         }

@@ -8,8 +8,9 @@ use std::process::Command;
 
 use common::command::Workdir;
 use common::mount::Mounted;
-use common::tools::FORKY;
-use common::{listing, need, not_run, repository, tools};
+use common::registry::{Options, Registry};
+use common::tools::{FORKY, TRIXIE};
+use common::{listing, need, not_run, repository, shared, tools};
 
 /// Runs a script in a mount namespace of its own, in which systemd-sysext has merged the
 /// extensions of the root `$1`; `$sysext` is the program. Merging needs a shared root and a
@@ -88,6 +89,55 @@ fn systemd_merges_the_image_and_its_program_runs() {
     }
 }
 
+/// A real extension: systemd 257 and 262 merge it, and programs that it brings run, a compiled one
+/// among them. As composefs it is the same tree.
+#[test]
+fn a_real_extension_merges_and_its_programs_run() {
+    let storage = shared!("images/registry-storage");
+    let key = need!(common::shared_path("images/e2e-signing-key.pub"), "no shared data");
+    if !tools::can_mount() {
+        not_run!("mounting needs root and loop devices");
+    }
+    let options = Options { storage: Some(storage), ..Options::default() };
+    let registry = need!(Registry::start(&options), "no docker-registry");
+    let work = Workdir::new();
+    let image = format!("{}/travier/fedora-kinoite/sysexts:41.mc", registry.address());
+    let key = key.display().to_string();
+    let common = [&image, "--key", &key, "--tls-verify=false", "--signed-identity=any"];
+    work.converts(common);
+    let image = work.out("mc.raw");
+
+    for suite in [TRIXIE, FORKY] {
+        let Some(sysext) = tools::of(suite, "systemd-sysext") else {
+            common::say_not_run(&format!("no systemd-sysext of Debian {suite}"));
+            continue;
+        };
+        let host = host(&work, suite, "ID=fedora\nVERSION_ID=43\n");
+        install(&image, &host);
+        let printed = in_namespace(
+            &sysext,
+            &host,
+            r#"
+            merge "$1" >&2
+            "$1/usr/bin/xrootd-config" --version
+            file=$1/usr/lib/mc/cons.saver
+            head -c 4 "$file" | tail -c 3; echo
+            # It wants a console for an argument.
+            "$file" >/dev/null || echo "exit $?"
+            "#,
+        );
+        assert_eq!(printed, "v5.5.4\nELF\nexit 3\n", "systemd of Debian {suite}");
+    }
+
+    let mount = need!(tools::of(FORKY, "mount.composefs"), "no mount.composefs of Debian forky");
+    work.converts(common.iter().chain(&["--format", "composefs", "--objects", "objects"]));
+    let composefs = Mounted::composefs(&mount, &work.out("mc.cfs"), &work.out("objects"));
+    let erofs = Mounted::erofs(&image);
+    let difference =
+        listing::difference(&listing::of(&erofs.path()), &listing::of(&composefs.path()));
+    assert!(difference.is_empty(), "- EROFS, + composefs\n{difference}");
+}
+
 /// The release file holds the image to the hosts it was made for.
 #[test]
 fn systemd_refuses_the_image_on_another_host() {
@@ -146,12 +196,16 @@ fn composefs_holds_the_same_tree_and_merges() {
     let objects = work.out("objects").display().to_string();
     let layout = format!("oci:{}", repository("testdata/sample/layout").display());
     let key = repository("testdata/sample/key.pub").display().to_string();
-    let composefs = ["--format", "composefs", "--objects", &objects];
+    let composefs = ["--format", "composefs", "--objects", "objects"];
     let common = [layout.as_str(), "--key", &key];
     let outcome =
         work.converts(common.iter().chain(&composefs).chain(&["-o", "sample.cfs", "--json"]));
     let image = work.out("sample.cfs");
 
+    // The lines that mount it hold in any directory.
+    for path in [objects.as_str(), &image.display().to_string()] {
+        assert!(outcome.stderr.contains(path), "{path} in {outcome:#?}");
+    }
     let digest = tools::run(&info, ["measure-file".as_ref(), image.as_os_str()]);
     assert!(outcome.stdout.contains(digest.trim()), "digest {digest} in {outcome:#?}");
     let missing = tools::run(

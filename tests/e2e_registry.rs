@@ -3,9 +3,13 @@
 mod common;
 
 use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -161,6 +165,73 @@ fn a_credential_helper_is_asked() {
     assert_eq!(outcome.code, 0, "{outcome:#?}");
 }
 
+/// A proxy that leads every tunnel (CONNECT) to `registry`; gives its address and what it was asked.
+fn tunnels(registry: &str) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let registry = registry.to_owned();
+    let (asked, seen) = mpsc::channel();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, registry) = (client.unwrap(), TcpStream::connect(&registry).unwrap());
+            let asked = asked.clone();
+            // A client that goes away ends its tunnel, and no test.
+            thread::spawn(move || tunnel(client, &registry, &asked));
+        }
+    });
+    (address, seen)
+}
+
+fn tunnel(
+    mut client: TcpStream,
+    mut registry: &TcpStream,
+    asked: &mpsc::Sender<String>,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut request = String::new();
+    while reader.read_line(&mut request)? > 2 {}
+    let _ = asked.send(request);
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let mut answers = registry.try_clone()?;
+    thread::spawn(move || {
+        let copied = io::copy(&mut answers, &mut client);
+        client.shutdown(Shutdown::Both).and(copied)
+    });
+    io::copy(&mut reader, &mut registry)?;
+    registry.shutdown(Shutdown::Write)
+}
+
+/// Behind a proxy, which alone can resolve the name: TLS is with the registry all the same, and
+/// only the proxy hears the proxy's password.
+#[test]
+fn a_proxy_leads_to_the_registry() {
+    let private = need!(Private::start(), "no docker-registry, htpasswd, openssl or skopeo");
+    let key = private.push_signed(Signer::OpenSsl, "test/proxy:1.sample");
+    let address = private.registry.address();
+    let (proxy, asked) = tunnels(address);
+    let credentials = private.credentials(PASSWORD).replace(address, "registry.test");
+    fs::write(private.auth_file(), credentials).unwrap();
+    let mut arguments = private.arguments("test/proxy:1.sample", &key.public());
+    arguments[0] = "registry.test/test/proxy:1.sample".to_owned();
+    arguments.push(format!("--signed-identity={address}/test/proxy"));
+
+    let mut command = private.work.command();
+    command.env("HTTPS_PROXY", format!("http://someone:word@{proxy}"));
+    let outcome = Outcome::of(command.args(&arguments));
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let asked = asked.try_iter().collect::<Vec<_>>();
+    assert!(!asked.is_empty());
+    let word = format!("basic {}", STANDARD.encode("someone:word")).to_lowercase();
+    for request in asked {
+        assert!(request.starts_with("CONNECT registry.test:443 HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains(&format!("proxy-authorization: {word}\r\n")));
+    }
+    assert!(private.work.out("sample.raw").is_file());
+
+    // Without it there is no such name; nor is there with a proxy that is not there.
+    private.work.refuses(10, &arguments);
+}
+
 /// Who the registry is must be certain (row 80), unless the user waives it.
 #[test]
 fn a_registry_of_an_unknown_authority_is_refused() {
@@ -226,5 +297,8 @@ fn an_index_gives_the_image_of_the_platform() {
         assert!(outcome.stdout.contains(&line), "{line} in {outcome:#?}");
     }
     let more = ["--platform", "linux/s390x"];
-    private.work.refuses(7, arguments.iter().map(String::as_str).chain(more));
+    let refused = private.work.refuses(7, arguments.iter().map(String::as_str).chain(more));
+    for there in ["linux/amd64", "linux/arm64"] {
+        assert!(refused.stderr.contains(there), "{there} in {refused:#?}");
+    }
 }

@@ -7,6 +7,7 @@
     reason = "a test may fail"
 )]
 
+mod common;
 #[path = "erofs/host.rs"]
 mod host;
 
@@ -18,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
+use common::tools;
 use oci2sysext::error::{ExitCode, Fault};
 use oci2sysext::image::erofs::{Contents, Options, Reader, Writer, check, dump};
 use oci2sysext::layer::ContentSink;
@@ -162,11 +164,9 @@ fn write_directory(directory: &Path, options: &Options) -> (NamedTempFile, Tree<
     (file, tree)
 }
 
-/// The programs of erofs-utils: the installed ones, and newer ones where `OXR` says.
+/// The programs of erofs-utils: the installed ones, and newer ones.
 fn erofs_utils(program: &str) -> Vec<PathBuf> {
-    let newer = std::env::var_os("OXR").map(|root| Path::new(&root).join("forky/wrap"));
-    let newer = newer.map(|directory| directory.join(program)).filter(|path| path.exists());
-    [Some(PathBuf::from(program)), newer].into_iter().flatten().collect()
+    [Some(PathBuf::from(program)), tools::of(tools::FORKY, program)].into_iter().flatten().collect()
 }
 
 /// Whether `fsck.erofs` is there and finds nothing wrong.

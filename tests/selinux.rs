@@ -1,8 +1,9 @@
 //! Labels against what libselinux gives: recorded cases, a real policy, and a judge where one of
-//! the right age is installed (`O2S_SELABEL_LOOKUP`, or `selabel_lookup` in `PATH`).
+//! the right age is installed.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests may panic")]
 
+mod common;
 mod selinux_judge;
 
 use std::fmt::Write;

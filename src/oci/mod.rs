@@ -227,7 +227,7 @@ impl Fault for Error {
                  registry itself"
             }
             Self::NoPlatform { .. } => {
-                "choose one of those that are there, e.g. --platform linux/arm64"
+                "choose one of those that are there: --platform OS/ARCHITECTURE"
             }
             Self::PlatformMismatch { .. } => {
                 "do not use it; ask the image's publisher to repair the index"

@@ -166,7 +166,7 @@ fn make_certificates(root: &Path) {
         openssl req $new -keyout server.key -out server.csr -subj /CN=localhost
         openssl x509 -req -in server.csr -CA ca/ca.crt -CAkey ca.key -CAserial ca.srl \
             -CAcreateserial -days 30 -out server.crt -extfile <(
-            echo subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1
+            echo subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1,IP:::1
             echo basicConstraints=CA:FALSE
             echo extendedKeyUsage=serverAuth)
         "#,

@@ -123,6 +123,14 @@ impl Ca {
         self.sign(name, names, days, "TRUE", &format!("-signkey {name}.key"));
     }
 
+    /// Makes NAME.crt and NAME.key for RSA, which every token service's library can use.
+    pub fn self_signed_rsa(&self, name: &str) {
+        self.openssl(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.crt -days 30 \
+             -subj /CN={name}"
+        ));
+    }
+
     fn sign(&self, name: &str, names: &str, days: i32, is_ca: &str, signer: &str) {
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key \

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The Debian suite that has cosign 2 and docker-registry.
+/// The Debian suite that has cosign 2, systemd 257 and docker-registry.
 pub const TRIXIE: &str = "trixie";
 /// The Debian suite that has cosign 3, erofs-utils 1.9, composefs and systemd 262.
 pub const FORKY: &str = "forky";

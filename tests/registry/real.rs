@@ -2,6 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 
 use oci2sysext::error::ExitCode;
 use oci2sysext::limits::Limits;
@@ -9,10 +12,16 @@ use oci2sysext::oci::{
     Digest, ImageManifest, ManifestName, Registry, RegistryOptions, Repository, candidates,
 };
 use oci2sysext::verify::Candidate;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
 
+use crate::faults::{Reply, Server};
 use crate::tools::{Ca, Distribution, authfile, available, code, has_tools, options, shared};
 
 const SYSEXTS: &str = "travier/fedora-kinoite/sysexts";
+/// The same in a query.
+const ENCODED: &str = "travier%2Ffedora-kinoite%2Fsysexts";
 
 fn open(host: &str, path: &str, options: &RegistryOptions) -> Registry {
     let repository = Repository { host: host.to_owned(), path: path.to_owned() };
@@ -68,6 +77,69 @@ fn row_1_an_unsigned_image_in_a_real_registry() {
     assert_eq!(registry.manifest(ManifestName::Digest(Digest::of(b"absent"))).unwrap(), None);
     let mut other = open(&server.host, "no/such/repository", &options());
     assert_eq!(other.manifest(ManifestName::Tag("latest")).unwrap(), None);
+}
+
+/// A token as docker-registry wants them (a JWT with its certificate), by openssl. It opens
+/// `repository` for whoever pulls.
+fn token(ca: &Ca, repository: &str) -> String {
+    let certificate = CertificateDer::from_pem_file(ca.path("token.crt")).unwrap();
+    let header =
+        json!({"typ": "JWT", "alg": "RS256", "x5c": [BASE64_STANDARD.encode(certificate)]});
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let second = |time: Duration| time.as_secs();
+    let claims = json!({
+        "iss": "test-issuer", "sub": "tester", "aud": "test-registry", "jti": "1",
+        "iat": second(now), "nbf": second(now - Duration::from_secs(60)),
+        "exp": second(now + Duration::from_secs(300)),
+        "access": [{"type": "repository", "name": repository, "actions": ["pull"]}]
+    });
+    let [header, claims] =
+        [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signed = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(signed.path(), format!("{header}.{claims}")).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["dgst", "-sha256", "-sign"]).args([&ca.path("token.key"), signed.path()]);
+    let signature = openssl.output().unwrap().stdout;
+    format!("{header}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A real registry believes a token service only, and that service a password.
+#[test]
+fn a_registry_that_takes_tokens_only() {
+    let storage = shared("data/images/registry-storage");
+    if !has_tools(&["docker-registry"]) || !available("shared data", storage.is_dir()) {
+        return;
+    }
+    let Some(ca) = Ca::new() else { return };
+    ca.self_signed_rsa("token");
+    let certificates = ca.path("token.crt").display().to_string();
+    let tokens = Server::http(move |request, _| match request.header("authorization") {
+        Some(_) if request.path.contains(&format!("scope=repository%3A{ENCODED}%3Apull")) => {
+            Reply::ok(json!({"token": token(&ca, SYSEXTS), "expires_in": 300}).to_string())
+        }
+        _ => Reply::error(401, "UNAUTHORIZED"),
+    });
+    let realm = tokens.url("127.0.0.1", "/token");
+    let server = Distribution::start(
+        Some(&storage),
+        &format!(
+            "auth:\n  token: {{realm: '{realm}', service: test-registry, issuer: test-issuer, \
+             rootcertbundle: {certificates}}}\n"
+        ),
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let authfile = Some(authfile(dir.path(), &[(&server.host, "tester:s3cret")]));
+    let with = RegistryOptions { authfile, ..options() };
+    let mut registry = open(&server.host, SYSEXTS, &with);
+    let raw = registry.manifest(ManifestName::Tag("41.mc")).unwrap().unwrap();
+    let manifest: ImageManifest = serde_json::from_slice(&raw.bytes).unwrap();
+    registry.blob_bytes(&manifest.config, 1 << 20).unwrap();
+    assert!(registry.signature_manifest(&raw.digest).unwrap().is_some());
+    assert_eq!(tokens.requests().len(), 1);
+
+    let tag = ManifestName::Tag("41.mc");
+    assert_eq!(code(open(&server.host, SYSEXTS, &options()).manifest(tag)), ExitCode::Auth);
+    assert_eq!(code(open(&server.host, "another/one", &with).manifest(tag)), ExitCode::Auth);
 }
 
 /// An image layout with one small image, made here.

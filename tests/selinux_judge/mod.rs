@@ -7,6 +7,8 @@ use std::process::Command;
 
 use oci2sysext::selinux::PolicyFiles;
 
+use crate::common::tools;
+
 /// A path and its file type, as `file_contexts` writes it; `any` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -46,9 +48,7 @@ pub struct Judge {
 impl Judge {
     /// None where there is none, or only an older one, which disagrees by design (R31).
     pub fn find() -> Option<Self> {
-        let program = std::env::var_os("O2S_SELABEL_LOOKUP")
-            .map_or_else(|| PathBuf::from("selabel_lookup"), PathBuf::from);
-        let judge = Self { program };
+        let judge = Self { program: tools::newest("selabel_lookup")? };
         judge.is_new().then_some(judge)
     }
 
