@@ -31,6 +31,8 @@ pub use manifest::{
 pub use platform::Platform;
 pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};
+#[cfg(fuzzing)]
+pub use registry::fuzz;
 pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};
