@@ -53,9 +53,8 @@ fn every_invariant_holds_for_changed_seeds() {
                         }
                     }
                 }
-                if std::panic::catch_unwind(|| (target.run)(&data)).is_err() {
-                    panic!("{}: {}", target.name, data.escape_ascii());
-                }
+                let result = std::panic::catch_unwind(|| (target.run)(&data));
+                assert!(result.is_ok(), "{}: {}", target.name, data.escape_ascii());
             }
         }
     }

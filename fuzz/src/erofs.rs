@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
-use oci2sysext::image::erofs::{self, Compression, Image, Options, Reader, Writer};
+use oci2sysext::image::erofs::{self, Compression, Image, Level, Options, Reader, Writer};
 use oci2sysext::layer::ContentSink;
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{Content, Directory, Inode, Stat, Tree};
@@ -93,8 +93,8 @@ fn rewritten(reader: &Reader, image: &Image) -> Option<File> {
         let ino = *known.entry(entry.ino).or_insert_with(|| {
             let content = match &entry.inode.content {
                 Content::Regular(located) => {
-                    let size = reader.contents(located).unwrap().bytes().count();
-                    let size = u64::try_from(size).unwrap();
+                    let mut contents = reader.contents(located).unwrap();
+                    let size = std::io::copy(&mut contents, &mut std::io::sink()).unwrap();
                     let mut contents = reader.contents(located).unwrap();
                     Content::Regular(writer.store(size, &mut contents).unwrap())
                 }
@@ -114,7 +114,7 @@ fn rewritten(reader: &Reader, image: &Image) -> Option<File> {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    [Compression::None, Compression::Lz4, Compression::Lz4hc(Default::default())]
+    [Compression::None, Compression::Lz4, Compression::Lz4hc(Level::default())]
         .map(|compression| {
             let options = Options { compression, ..Options::default() };
             let file = memory(b"");

@@ -19,7 +19,7 @@ fn policy(file_contexts: Vec<u8>) -> PolicyFiles {
 pub fn run(data: &[u8]) {
     let Some(end) = data.iter().position(|&byte| byte == b'\n') else { return };
     let (path, text) = (&data[..end], &data[end + 1..]);
-    let first = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let first = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     if path.len() < 100 && first.len() < 100 {
         one(first, path);
     }
