@@ -49,8 +49,10 @@ fn sessions_are_as_they_were() {
         if std::env::var_os("O2S_UPDATE_GOLDEN").is_some() {
             fs::write(&path, &found).unwrap();
         } else {
+            let mut lines = found.lines().zip(session.lines());
+            let first = lines.find(|(found, expected)| found != expected);
             let name = path.display();
-            assert_eq!(found, session, "{name}; O2S_UPDATE_GOLDEN=1 accepts a change");
+            assert!(found == session, "{name}: {first:?}; O2S_UPDATE_GOLDEN=1 accepts a change");
         }
     }
 }

@@ -115,6 +115,8 @@ pub struct BasePath {
 pub enum BaseKind {
     /// A directory.
     Directory,
+    /// A directory that only the paths below it tell of: nobody knows its time.
+    ImpliedDirectory,
     /// A symlink, with its target as written.
     Symlink(Vec<u8>),
     /// A regular file.

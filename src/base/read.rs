@@ -138,7 +138,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
         .filter_map(|path| {
             let (stat, kind) = match view.look(path) {
                 Seen::Node(node) => (node.stat.clone(), base_kind(&node.kind)),
-                Seen::ImpliedDirectory => (Stat::directory(), BaseKind::Directory),
+                Seen::ImpliedDirectory => (Stat::directory(), BaseKind::ImpliedDirectory),
                 Seen::Absent | Seen::Unknown => return None,
             };
             Some((path.clone(), BasePath { stat, kind }))

@@ -47,8 +47,12 @@ pub(super) fn run<C>(
     for (path, ino, implied, of_base) in wanted {
         let stat = &mut work.tree.inode_mut(ino).stat;
         match of_base {
-            Some(BasePath { stat: of_base, .. }) => {
-                if !implied && let Some(difference) = difference(stat, of_base) {
+            Some(BasePath { stat: of_base, kind }) => {
+                let mut of_base = of_base.clone();
+                if *kind == BaseKind::ImpliedDirectory {
+                    of_base.mtime = if implied { options.created } else { stat.mtime };
+                }
+                if !implied && let Some(difference) = difference(stat, &of_base) {
                     changes.note(&path, Action::Changed, "R15", difference);
                 }
                 (stat.mode, stat.uid, stat.gid) = (of_base.mode, of_base.uid, of_base.gid);
@@ -71,7 +75,7 @@ pub(super) fn run<C>(
 fn same_type<C>(content: &Content<C>, base: &BaseKind) -> bool {
     matches!(
         (content, base),
-        (Content::Directory(_), BaseKind::Directory)
+        (Content::Directory(_), BaseKind::Directory | BaseKind::ImpliedDirectory)
             | (Content::Symlink(_), BaseKind::Symlink(_))
             | (Content::Regular(_), BaseKind::Regular)
     )
@@ -79,7 +83,7 @@ fn same_type<C>(content: &Content<C>, base: &BaseKind) -> bool {
 
 fn describe(kind: &BaseKind) -> String {
     match kind {
-        BaseKind::Directory => "directory".to_owned(),
+        BaseKind::Directory | BaseKind::ImpliedDirectory => "directory".to_owned(),
         BaseKind::Symlink(target) => format!("symlink to {}", Escaped(target)),
         BaseKind::Regular => "regular file".to_owned(),
         BaseKind::Special => "device, fifo or socket".to_owned(),

@@ -97,6 +97,9 @@ pub fn base_with(os_release: &str, text: &str) -> Base {
         .walk()
         .map(|entry| {
             let kind = match &entry.inode.content {
+                Content::Directory(_) if layer.implied.contains(&entry.path) => {
+                    BaseKind::ImpliedDirectory
+                }
                 Content::Directory(_) => BaseKind::Directory,
                 Content::Symlink(target) => BaseKind::Symlink(target.to_vec()),
                 Content::Regular(_) => BaseKind::Regular,

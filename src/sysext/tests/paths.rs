@@ -244,6 +244,17 @@ fn r15_shared_directories_are_as_in_the_base() {
     assert!(!done.changes().contains("R15 changed usr\n"));
 }
 
+/// A base whose archive has no entry for a directory does not know its time.
+#[test]
+fn r15_an_implied_directory_of_the_base_has_no_time() {
+    let base_layer = base("f usr/bin/sh S");
+    let done = run("d usr 700\nf usr/bin/a A", &base_layer, &options()).unwrap();
+    let tree = done.sysext.tree();
+    let stat = |path: &[u8]| tree.inode(tree.lookup(path).unwrap()).stat.clone();
+    assert_eq!((stat(b"usr").mode, stat(b"usr").mtime.sec), (0o755, 1000));
+    assert_eq!((stat(b"usr/bin").mode, stat(b"usr/bin").mtime.sec), (0o755, 77));
+}
+
 #[test]
 fn row_59a_whiteouts_are_dropped_kept_or_refused() {
     let layer = "f usr/bin/a A\nw usr/bin/sudo\no usr/share/doc\nw etc/motd\nw var/x
