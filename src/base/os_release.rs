@@ -38,12 +38,14 @@ pub fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, SyntaxError> {
 }
 
 fn unquote(text: &str) -> Result<String, &'static str> {
+    if text.contains('\0') {
+        return Err("found NUL in a value");
+    }
     let mut value = String::with_capacity(text.len());
     let mut chars = text.chars();
     let mut quote = None;
     while let Some(c) = chars.next() {
         match (c, quote) {
-            ('\0', _) => return Err("found NUL in a value"),
             ('\'' | '"', None) => quote = Some(c),
             (_, Some(open)) if c == open => quote = None,
             ('\\', None) => value.push(chars.next().ok_or("found a backslash at the end")?),
@@ -80,6 +82,13 @@ mod tests {
                 ("VERSION_ID", "43"),
             ]
         );
+    }
+
+    #[test]
+    fn nul_behind_a_backslash_is_refused() {
+        for bad in ["ID=\0", "ID=\\\0", "ID=\"\\\0\"", "ID='\0'"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

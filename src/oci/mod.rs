@@ -27,6 +27,8 @@ pub use manifest::{ContainerConfig, Document, ImageConfig, ImageIndex, ImageMani
 pub use platform::Platform;
 pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};
+#[cfg(fuzzing)]
+pub use registry::fuzz;
 pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};

@@ -129,11 +129,14 @@ impl AuthFiles {
 
 impl AuthFile {
     fn read(path: &Path, legacy: bool) -> Result<Self, Error> {
-        let bytes = read_bounded(path)?;
+        Self::parse(path, &read_bounded(path)?, legacy)
+    }
+
+    fn parse(path: &Path, bytes: &[u8], legacy: bool) -> Result<Self, Error> {
         let file = if legacy {
-            serde_json::from_slice(&bytes).map(|auths| Self { auths, ..Self::default() })
+            serde_json::from_slice(bytes).map(|auths| Self { auths, ..Self::default() })
         } else {
-            serde_json::from_slice(&bytes)
+            serde_json::from_slice(bytes)
         };
         // serde_json's own words may quote what it found there.
         let file = file.map_err(|error| {
@@ -226,9 +229,61 @@ fn keys(host: &str, path: Option<&str>) -> Vec<String> {
     std::iter::once(full.clone()).chain(parents).collect()
 }
 
+/// A file with credentials that anybody may have written: first a host, a line end, then the file.
+///
+/// - No secret is in a message, nor in what is shown of the file.
+/// - Credentials are for a key that names the host, or its address, and no other.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::missing_panics_doc, reason = "a finding")]
+pub fn fuzz(data: &[u8]) {
+    const SECRET: &str = "hunter2";
+    let Some((host, json)) = std::str::from_utf8(data).ok().and_then(|text| text.split_once('\n'))
+    else {
+        return;
+    };
+    for legacy in [false, true] {
+        let file = match AuthFile::parse(Path::new("auth.json"), json.as_bytes(), legacy) {
+            Ok(file) => file,
+            Err(error) => {
+                assert!(!error.to_string().contains(SECRET), "{error}");
+                continue;
+            }
+        };
+        // Helpers are programs.
+        let file = AuthFile { helpers: BTreeMap::new(), store: String::new(), ..file };
+        for entry in file.auths.values() {
+            let Entry { auth, password, identitytoken, .. } = entry;
+            for secret in [auth, password, identitytoken] {
+                assert_eq!(format!("{secret:?}"), "(secret)");
+            }
+        }
+        let Ok(Some(found)) = file.find(host, Some("a/b")) else { continue };
+        let keys = file.auths.keys().filter(|key| found.source.contains(&format!("({key})")));
+        let names = |key: &String| {
+            key.contains(host) || (canonical(host) == HUB && normalized(key, legacy) == HUB)
+        };
+        assert!(keys.into_iter().any(names), "{host:?} {}", found.source);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_fuzzed_holds() {
+        for json in [
+            r#"{"auths":{"quay.io":{"auth":"aHVudGVyMjpodW50ZXIy"}}}"#,
+            r#"{"auths":{"quay.io/a":{"username":"u","password":"hunter2"}}}"#,
+            r#"{"auths":{"https://index.docker.io/v1/":{"identitytoken":"hunter2"}}}"#,
+            r#"{"https://quay.io/v1/":{"auth":"dTpw"}}"#,
+            r#"{"auths":{"x":{"auth":["hunter2"]}}}"#,
+        ] {
+            for host in ["quay.io", "docker.io", "x", ""] {
+                fuzz(format!("{host}\n{json}").as_bytes());
+            }
+        }
+    }
 
     fn file(json: &str) -> AuthFiles {
         let dir = tempfile::tempdir().unwrap();

@@ -69,10 +69,55 @@ fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Result<Option<String>,
     }
 }
 
+/// Headers of a registry, one a line.
+///
+/// - A realm or service that is taken was in a header, but for its backslashes.
+/// - With another Bearer challenge it is refused.
+/// - A refusal is short and printable.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::missing_panics_doc, reason = "a finding")]
+pub fn fuzz(data: &[u8]) {
+    use reqwest::header::HeaderValue;
+
+    let mut headers = HeaderMap::new();
+    for line in data.split(|&byte| byte == b'\n').take(4) {
+        let Ok(value) = HeaderValue::from_bytes(line) else { continue };
+        headers.append(WWW_AUTHENTICATE, value);
+    }
+    match Challenge::of(&headers) {
+        Ok(Challenge::Bearer { realm, service }) => {
+            let plain = |text: &str| text.replace('\\', "");
+            let text = plain(&String::from_utf8_lossy(data));
+            for taken in [Some(realm), service].into_iter().flatten() {
+                assert!(text.contains(&plain(&taken)), "{taken:?}");
+            }
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"x\""));
+            assert!(Challenge::of(&headers).is_err());
+        }
+        Ok(Challenge::Basic) => {}
+        Err(problem) => {
+            assert!(problem.len() < 3000 && !problem.chars().any(char::is_control), "{problem:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use reqwest::header::HeaderValue;
+
+    #[test]
+    fn what_is_fuzzed_holds() {
+        for headers in [
+            "Bearer realm=\"https://auth.test/token?a=\\\"b\\\"\",service=\"reg, test\",scope=\"s\"",
+            "Basic realm=\"x\", charset=\"UTF-8\"\nBearer realm=\"https://a/\"",
+            "Negotiate\nDigest x=y\n",
+            "Bearer realm=\"x",
+            "\u{e9}",
+        ] {
+            fuzz(headers.as_bytes());
+        }
+    }
 
     fn parse(headers: &[&'static str]) -> Result<Challenge, String> {
         let mut map = HeaderMap::new();

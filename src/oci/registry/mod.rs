@@ -23,6 +23,13 @@ mod token;
 pub use error::Error;
 pub use retry::RetryPolicy;
 
+/// Doors for `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    pub use super::auth::fuzz as auth_file;
+    pub use super::challenge::fuzz as challenge;
+}
+
 use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,3 @@
+//! Challenges of registries; what holds of them is at the door.
+
+pub use oci2sysext::oci::fuzz::challenge as run;

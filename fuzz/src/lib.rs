@@ -1,0 +1,57 @@
+//! What the fuzz targets do, one module for each; `tests/fuzz.rs` does it with the seeds, too.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a finding is a panic"
+)]
+
+#[path = "../../tests/common/blob.rs"]
+mod blob;
+#[path = "../../tests/common/tars.rs"]
+mod tars;
+mod testdata;
+
+#[cfg(fuzzing)]
+pub mod auth_file;
+pub mod base;
+#[cfg(fuzzing)]
+pub mod challenge;
+pub mod decompress;
+pub mod digest;
+pub mod documents;
+pub mod erofs;
+pub mod file_contexts;
+pub mod json;
+pub mod layer;
+pub mod os_release;
+pub mod public_key;
+pub mod reference;
+pub mod scan;
+pub mod signature;
+
+/// Something to fuzz.
+pub struct Target {
+    /// The name of its module, its file in `fuzz_targets/` and its corpus.
+    pub name: &'static str,
+    /// Panics if an invariant does not hold.
+    pub run: fn(&[u8]),
+    /// Inputs to start from, made from `testdata/`.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+macro_rules! targets {
+    ($($name:ident),+ $(,)?) => {
+        /// All targets whose parsers have a public door.
+        pub const TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), run: $name::run, seeds: $name::seeds }),+];
+    };
+}
+
+targets! {
+    base, decompress, digest, documents, erofs, file_contexts, json, layer, os_release,
+    public_key, reference, scan, signature,
+}
