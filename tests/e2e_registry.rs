@@ -167,13 +167,14 @@ fn a_credential_helper_is_asked() {
 
 /// A proxy that leads every tunnel (CONNECT) to `registry`; gives its address and what it was asked.
 fn tunnels(registry: &str) -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
     let registry = registry.to_owned();
     let (asked, seen) = mpsc::channel();
     thread::spawn(move || {
         for client in listener.incoming() {
-            let (client, registry) = (client.unwrap(), TcpStream::connect(&registry).unwrap());
+            let client = client.expect("a client");
+            let registry = TcpStream::connect(&registry).expect("the registry");
             let asked = asked.clone();
             // A client that goes away ends its tunnel, and no test.
             thread::spawn(move || tunnel(client, &registry, &asked));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 
@@ -86,11 +86,10 @@ fn token(ca: &Ca, repository: &str) -> String {
     let header =
         json!({"typ": "JWT", "alg": "RS256", "x5c": [BASE64_STANDARD.encode(certificate)]});
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let second = |time: Duration| time.as_secs();
+    let now = now.as_secs();
     let claims = json!({
         "iss": "test-issuer", "sub": "tester", "aud": "test-registry", "jti": "1",
-        "iat": second(now), "nbf": second(now - Duration::from_secs(60)),
-        "exp": second(now + Duration::from_secs(300)),
+        "iat": now, "nbf": now - 60, "exp": now + 300,
         "access": [{"type": "repository", "name": repository, "actions": ["pull"]}]
     });
     let [header, claims] =
