@@ -59,10 +59,11 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let mut store = Objects::open(objects)?;
             let extension = image.extension(&mut source, &mut store, &mut changes, progress)?;
             let tree = extension.sysext.tree();
-            let composefs::Image { staged, digest } = composefs::write(tree, destination.stage()?)?;
-            let verity = store.commit(tree)?;
-            let objects =
-                report::Objects { path: objects.clone(), verity: verity == Verity::Enabled };
+            let composefs::Image { staged, digest, verity: of_image } =
+                composefs::write(tree, destination.stage()?)?;
+            let of_objects = store.commit(tree)?;
+            let verity = [of_image, of_objects].iter().all(|verity| *verity == Verity::Enabled);
+            let objects = report::Objects { path: objects.clone(), verity };
             extension.built(staged, Some((digest, objects)), |contents| contents.size)
         }
     };
@@ -200,7 +201,7 @@ impl VerifiedImage<'_> {
             name: name.clone(),
             image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
             platform: self.config.platform.clone(),
-            created: sysext::created(self.config.created.as_deref()),
+            created: sysext::created(self.config.created_at()),
             id: extension.id.clone(),
             version_id: extension.version_id.clone(),
             sysext_level: extension.sysext_level.clone(),

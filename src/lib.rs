@@ -34,6 +34,7 @@ pub mod report;
 
 pub mod error;
 pub mod escape;
+pub mod json;
 pub mod limits;
 pub mod signals;
 

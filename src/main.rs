@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // A run may fail because a signal took its files away: then the signal has the word.
+            let _ending = signals::hold();
             complain(&error, json);
             error.fault().exit_code().into()
         }

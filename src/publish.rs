@@ -5,8 +5,9 @@
 //! new inode, never a file that changes in place (R8).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as rfs, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
@@ -229,6 +230,38 @@ impl Destination {
     }
 }
 
+/// Writes a report: a file whole or not at all, anything else (a pipe, `/dev/stdout`) as it is.
+pub fn report(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |error| Error::Report { path: path.to_owned(), error };
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            let mut file = File::options().write(true).open(path).map_err(failed)?;
+            return file.write_all(bytes).map_err(failed);
+        }
+        _ => {}
+    }
+    // What a symlink names is written, not the symlink.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let _critical = signals::hold();
+    let replace = || -> io::Result<()> {
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let mut file =
+            tempfile::Builder::new().prefix(TEMPORARY).permissions(mode).tempfile_in(parent)?;
+        file.write_all(bytes)?;
+        file.persist(&target)?;
+        Ok(())
+    };
+    match replace() {
+        // A run that publishes there took the temporary file for a dead run's.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace().map_err(failed),
+        written => written.map_err(failed),
+    }
+}
+
 fn temporary_name(attempt: u32) -> std::ffi::OsString {
     std::ffi::OsString::from_vec(
         format!("{TEMPORARY}{}-{attempt}", std::process::id()).into_bytes(),
@@ -270,6 +303,17 @@ pub enum Error {
         /// The directory.
         directory: PathBuf,
     },
+    /// The image is published, but its report cannot be written.
+    #[error(
+        "the image is written, but not the report {}: {error}",
+        Escaped(path.as_os_str().as_bytes())
+    )]
+    Report {
+        /// The report's path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The operating system says no.
     #[error("cannot {action} {}: {error}", Escaped(path.as_os_str().as_bytes()))]
     Io {
@@ -291,9 +335,11 @@ impl Error {
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Exists { .. } | Self::Type { .. } | Self::NotAFile { .. } | Self::Io { .. } => {
-                ExitCode::Io
-            }
+            Self::Exists { .. }
+            | Self::Type { .. }
+            | Self::NotAFile { .. }
+            | Self::Report { .. }
+            | Self::Io { .. } => ExitCode::Io,
             Self::Locked { .. } => ExitCode::Lock,
         }
     }
@@ -304,6 +350,7 @@ impl Fault for Error {
             Self::Type { .. } => "publish.type",
             Self::NotAFile { .. } => "publish.not-a-file",
             Self::Locked { .. } => "publish.locked",
+            Self::Report { .. } => "publish.report",
             Self::Io { .. } => "publish.io",
         }
     }
@@ -313,6 +360,7 @@ impl Fault for Error {
             Self::Exists { .. } => "replace it with --force, or choose another place with -o",
             Self::Type { .. } | Self::NotAFile { .. } => "choose another place with -o",
             Self::Locked { .. } => "try again when it has ended, or leave --no-wait away",
+            Self::Report { .. } => "keep the image, or choose another place with --report",
             Self::Io { .. } => "make room or get write access, or choose another place with -o",
         }
         .to_owned()

@@ -1,6 +1,6 @@
 //! What a run did: from which bytes, on whose word, and every path that was changed on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ pub struct Objects {
     /// Its path.
     #[serde(serialize_with = "escaped_path")]
     pub path: PathBuf,
-    /// Whether its file system checks the objects (fs-verity).
+    /// Whether the kernel checks image and objects (fs-verity), so that `digest=` can be asked for.
     pub verity: bool,
 }
 
@@ -188,12 +188,15 @@ pub struct Changes {
     pub changes: Vec<Change>,
     /// What the user should know, though nothing was changed.
     pub warnings: Vec<Warning>,
+    /// Where in `changes` the paths are that were moved, by where they are now.
+    #[serde(skip)]
+    moved: HashMap<Vec<u8>, usize>,
 }
 
 /// One path that is not in the image as it was in the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The path in the layer.
+    /// The path: in the layer if it was dropped or moved, else in the image.
     #[serde(serialize_with = "escaped")]
     pub path: Vec<u8>,
     /// What was done.
@@ -225,6 +228,12 @@ pub enum Action {
     Kept,
 }
 
+/// The rule by which files are kept that give whoever runs them more rights.
+pub const PRIVILEGED: &str = "row 61";
+
+/// How many of one rule's warnings and of the privileged files the summary names.
+const NAMED: usize = 3;
+
 /// What the user should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
@@ -244,6 +253,42 @@ impl Changes {
         reason: impl Into<String>,
     ) {
         self.changes.push(Change { path: path.to_vec(), action, rule, reason: reason.into() });
+    }
+
+    /// Notes that a path is now at `to`; one that was moved before is told of once.
+    pub fn note_moved(&mut self, path: &[u8], to: &[u8], rule: &'static str, reason: &'static str) {
+        let index = self.note_merged(path, to, rule, reason);
+        self.moved.insert(to.to_vec(), index);
+    }
+
+    /// Notes that a directory's entries are now in `to`, which the layer has too; returns the
+    /// index of the change.
+    pub fn note_merged(
+        &mut self,
+        path: &[u8],
+        to: &[u8],
+        rule: &'static str,
+        reason: &'static str,
+    ) -> usize {
+        let action = Action::Moved { to: to.to_vec() };
+        let index = self.moved.remove(path).unwrap_or(self.changes.len());
+        match self.changes.get_mut(index) {
+            Some(change) => change.action = action,
+            None => self.note(path, action, rule, reason),
+        }
+        index
+    }
+
+    /// Notes that a path is dropped, under the name that it has in the layer.
+    pub fn note_dropped(&mut self, path: &[u8], rule: &'static str, reason: &'static str) {
+        let index = self.moved.remove(path);
+        match index.and_then(|index| self.changes.get_mut(index)) {
+            Some(change) => {
+                change.action = Action::Dropped;
+                (change.rule, change.reason) = (rule, reason.to_owned());
+            }
+            None => self.note(path, Action::Dropped, rule, reason),
+        }
     }
 
     /// Notes a warning.
@@ -271,7 +316,7 @@ pub struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { signature, base, extension, image, changes, .. } = self.report;
+        let Report { signature, base, extension, image, .. } = self.report;
         let path = Escaped(image.path.as_os_str().as_bytes());
         let size = indicatif::HumanBytes(image.size);
         writeln!(f, "{path}: {} ({}, {size})", extension.name, image.format)?;
@@ -302,14 +347,33 @@ impl fmt::Display for Summary<'_> {
             )?;
             writeln!(f, "    systemd-sysext refresh")?;
         }
-        for Warning { rule, message } in &changes.warnings {
-            writeln!(f, "  warning: {message} [{rule}]")?;
-        }
-        Ok(())
+        self.warnings(f)
     }
 }
 
 impl Summary<'_> {
+    /// All warnings, or the first few of each rule: one kind does not drown the others.
+    fn warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rules: Vec<(&str, Vec<&str>)> = Vec::new();
+        for Warning { rule, message } in &self.report.changes.warnings {
+            match rules.iter_mut().find(|(of, _)| of == rule) {
+                Some((_, messages)) => messages.push(message),
+                None => rules.push((rule, vec![message])),
+            }
+        }
+        for (rule, messages) in rules {
+            let shown = if self.verbose { messages.len() } else { NAMED };
+            for message in messages.iter().take(shown) {
+                writeln!(f, "  warning: {message} [{rule}]")?;
+            }
+            let more = messages.len().saturating_sub(shown);
+            if more > 0 {
+                writeln!(f, "  warning: and {more} more like these [{rule}] (-v lists them)")?;
+            }
+        }
+        Ok(())
+    }
+
     fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes = &self.report.changes.changes;
         if self.verbose {
@@ -330,6 +394,16 @@ impl Summary<'_> {
             .collect();
         if !counts.is_empty() {
             writeln!(f, "  paths of the layer: {} (-v lists them)", counts.join(", "))?;
+        }
+        let privileged: Vec<_> = changes.iter().filter(|c| c.rule == PRIVILEGED).collect();
+        if !privileged.is_empty() {
+            let named = privileged.iter().take(NAMED).map(|c| format!("/{}", Escaped(&c.path)));
+            let named = named.collect::<Vec<_>>().join(", ");
+            let more = match privileged.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more (-v lists them)"),
+            };
+            writeln!(f, "  set-uid, set-gid or with capabilities: {named}{more}")?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{ConvertArgs, DenyArg, FormatArg, WhiteoutsArg};
 use crate::error::{ExitCode, Fault};
+use crate::escape::Escaped;
 use crate::image::erofs::{self, Compression};
 use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, SourceOptions};
@@ -245,7 +246,7 @@ fn output(
     let name = match (&args.name, file) {
         (Some(name), _) => name.clone(),
         (None, Some(file)) => stem(file)?,
-        (None, None) => name_of(reference),
+        (None, None) => visible(name_of(reference))?,
     };
     let path = match (file, &args.output) {
         (Some(file), _) => file.to_owned(),
@@ -300,6 +301,20 @@ fn name_of(reference: &Reference) -> String {
         },
         Reference::Dir { path } => name_in_path(path),
     }
+}
+
+/// A name that systemd looks at: it skips hidden files.
+fn visible(name: String) -> Result<String, Error> {
+    if name.is_empty() || name.starts_with('.') {
+        return Err(Error::new(
+            format!(
+                "found \"{}\" for the extension's name, expected one that does not start with \".\"",
+                Escaped(name.as_bytes())
+            ),
+            "name the extension with --name, or with -o NAME.raw",
+        ));
+    }
+    Ok(name)
 }
 
 /// The extension in a tag that starts with a release: `iwd` in `41.iwd`.
@@ -398,6 +413,8 @@ mod tests {
             "--compress zip quay.io/t/s:41.iwd",
             "iwd",
             "travier/iwd:41",
+            "oci:/tmp/.tmpX",
+            "dir:..",
         ] {
             assert_eq!(request(args).unwrap_err().fault().exit_code(), ExitCode::Usage, "{args}");
         }

@@ -23,7 +23,8 @@ pub fn watch() -> std::io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             let _critical = hold();
             for directory in std::mem::take(&mut *cleanups()) {
-                let _ = std::fs::remove_dir_all(directory);
+                // Another thread may still be writing into it.
+                (0..10).any(|_| std::fs::remove_dir_all(&directory).is_ok());
             }
             std::process::exit(128 + signal);
         }

@@ -13,10 +13,11 @@ use std::process::{Child, Command, Stdio};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oci2sysext::error::{Error, ExitCode};
+use oci2sysext::json;
 use oci2sysext::limits::Limits;
 use oci2sysext::oci::{
     self, Descriptor, Digest, Document, ImageConfig, ImageIndex, ImageManifest, Platform,
-    RawManifest, Reference, Source, SourceOptions, Spool, json,
+    RawManifest, Reference, Source, SourceOptions, Spool,
 };
 use oci2sysext::verify::{self, Candidate, LayerDescriptor, Unverified, Verified};
 
@@ -179,7 +180,7 @@ fn the_specification_s_examples_get_their_verdict() {
             "manifest" => ImageManifest::parse(&raw()).map(|_| ()).map_err(|e| e.to_string()),
             "index" => ImageIndex::parse(&raw()).map(|_| ()).map_err(|e| e.to_string()),
             "config" => ImageConfig::parse(&bytes).map(|_| ()).map_err(|e| e.to_string()),
-            "descriptor" => json::parse::<Descriptor>(&bytes).map(|_| ()),
+            "descriptor" => json::parse::<Descriptor>(&bytes, json::DEEPEST).map(|_| ()),
             "layout" => oci::check_version(&bytes),
             other => panic!("{other}"),
         };
@@ -197,8 +198,8 @@ fn copies_by_skopeo_are_read_alike() {
     let Some(layout) = shared(TEST, "images/mc-layout") else { return };
     let original = read_all(&format!("oci:{}:sysext", layout.display()), None).unwrap();
     assert_eq!(original.layers.len(), 2);
-    assert_eq!(original.config.created_at().unwrap().seconds, 1_795_227_155);
-    assert_eq!(original.config.created_at().unwrap().nanoseconds, 192_236_478);
+    assert_eq!(original.config.created_at().unwrap().as_second(), 1_795_227_155);
+    assert_eq!(original.config.created_at().unwrap().subsec_nanosecond(), 192_236_478);
     let Err(error) = read_all(&format!("oci:{}", layout.display()), None) else { panic!() };
     assert!(error.to_string().contains("base, sysext"), "{error}");
 
@@ -329,7 +330,7 @@ fn an_image_by_umoci_is_read() {
     run(&umoci, &["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
     let read = read_all(&format!("oci:{image}"), None).unwrap();
     assert_eq!(read.layers.len(), 1);
-    assert!(read.config.created_at().unwrap().seconds > 0);
+    assert!(read.config.created_at().unwrap().as_second() > 0);
 }
 
 /// containers/image's fixtures, and what openssl found in them.
@@ -599,5 +600,5 @@ fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Descriptor {
     let text = serde_json::json!({
         "mediaType": media_type, "digest": digest, "size": bytes.len(),
     });
-    json::parse(text.to_string().as_bytes()).unwrap()
+    json::parse(text.to_string().as_bytes(), json::DEEPEST).unwrap()
 }

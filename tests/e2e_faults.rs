@@ -5,6 +5,7 @@ mod common;
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -130,14 +131,22 @@ fn a_kill_at_any_step() {
 /// Row 84: a signal ends the run with its number, at once, with nothing left.
 #[test]
 fn a_signal_ends_the_run() {
-    // A registry that listens and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let image = format!("{}/test/image:tag", silent.local_addr().unwrap());
+    // A registry that listens and never answers, and one that asks to come back in a minute.
+    let [silent, busy] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let images = [&silent, &busy].map(|it| format!("{}/test/image:tag", it.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        for mut stream in busy.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream
+                .write_all(b"HTTP/1.1 503 Busy\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
     let key = repository("testdata/sample/key.pub");
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+    for (image, (signal, code)) in images.iter().flat_map(|i| signals.map(|s| (i, s))) {
         let work = Workdir::new();
         let mut command = work.command();
-        command.args([&image, "--tls-verify=false", "--key"]).arg(&key);
+        command.args([image, "--tls-verify=false", "--key"]).arg(&key);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(500));

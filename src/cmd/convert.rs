@@ -1,7 +1,6 @@
 //! `oci2sysext REFERENCE`: the conversion, and what the user hears of it.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing::Level;
@@ -9,10 +8,10 @@ use tracing::Level;
 use crate::cli::ConvertArgs;
 use crate::convert::{Progress, convert};
 use crate::error::Result;
-use crate::image;
 use crate::report::{Report, Summary};
 use crate::request::Request;
 use crate::verify::LayerDescriptor;
+use crate::{image, publish};
 
 /// Converts an image as the command line says.
 pub fn run(args: &ConvertArgs) -> Result<()> {
@@ -26,7 +25,10 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         eprint!("{}", Summary { report: &report, verbose: args.verbose > 0 });
     }
     if let Some(path) = &args.report {
-        write_report(&report, path).map_err(image::Error::Io)?;
+        let mut bytes =
+            serde_json::to_vec_pretty(&report).map_err(|e| image::Error::Io(e.into()))?;
+        bytes.push(b'\n');
+        publish::report(path, &bytes)?;
     }
     if args.json {
         print_report(&report).map_err(image::Error::Io)?;
@@ -50,19 +52,6 @@ fn log(args: &ConvertArgs) {
         .with_target(false)
         .without_time()
         .try_init();
-}
-
-/// Writes the report whole or not at all.
-fn write_report(report: &Report, path: &Path) -> io::Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new().prefix(".#oci2sysext-").tempfile_in(parent)?;
-    serde_json::to_writer_pretty(&mut file, report)?;
-    file.write_all(b"\n")?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn print_report(report: &Report) -> io::Result<()> {

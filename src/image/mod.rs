@@ -58,6 +58,14 @@ pub enum Error {
     /// The image file cannot be written or read back.
     #[error("cannot write or read the image: {0}")]
     Io(#[from] std::io::Error),
+    /// There is no image to be read.
+    #[error("cannot read {}: {error}", Escaped(path.as_os_str().as_bytes()))]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The object store cannot be read or written.
     #[error("object store {}: {error}", Escaped(path.as_os_str().as_bytes()))]
     Objects {
@@ -111,7 +119,7 @@ pub enum Error {
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Io(_) | Self::Objects { .. } => ExitCode::Io,
+            Self::Io(_) | Self::Open { .. } | Self::Objects { .. } => ExitCode::Io,
             Self::Mismatch { .. } => ExitCode::Integrity,
             Self::Unwritable { .. } | Self::Corrupt { .. } | Self::Unsupported { .. } => {
                 ExitCode::Malformed
@@ -123,6 +131,7 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::Io(_) => "image.io",
+            Self::Open { .. } => "image.open",
             Self::Objects { .. } => "image.objects",
             Self::Unwritable { .. } => "image.unwritable",
             Self::Mismatch { .. } => "image.mismatch",
@@ -135,6 +144,7 @@ impl Fault for Error {
     fn advice(&self) -> String {
         match self {
             Self::Io(_) => "make room, or choose another place with -o".to_owned(),
+            Self::Open { .. } => "give the path of an image that you may read".to_owned(),
             Self::Objects { .. } => {
                 "make room or get write access, or choose another place with --objects".to_owned()
             }

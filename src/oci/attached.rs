@@ -166,7 +166,10 @@ mod tests {
         };
         let found = candidates(&manifest(&layers), &mut fetch, &Limits::default());
         assert_eq!((found.len(), asked), (2, 1));
-        let mut fetch = |_: &Descriptor| Err(crate::oci::RegistryError::Interrupted.into());
+        let mut fetch = |_: &Descriptor| {
+            let (url, problem) = ("https://registry.test/".to_owned(), String::new());
+            Err(crate::oci::RegistryError::Absent { url, problem }.into())
+        };
         let found = candidates(&manifest(&layers), &mut fetch, &Limits::default());
         assert!(found.iter().all(|candidate| matches!(
             candidate,

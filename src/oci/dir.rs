@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::folder::{Folder, display, missing};
 use super::source::{SourceOptions, Transport};
-use super::{Descriptor, Digest, Error, RawManifest, json, resolve};
+use super::{Descriptor, Digest, Error, RawManifest, resolve};
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
+use crate::json;
 use crate::limits::Limits;
 use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
@@ -117,7 +118,7 @@ fn signature(bytes: &[u8], max: u64) -> Result<Signature, (ExitCode, String)> {
             return Err(refuse("found a GPG signature, expected a sigstore one".to_owned()));
         }
     };
-    let file: SignatureFile = json::parse(document).map_err(refuse)?;
+    let file: SignatureFile = json::parse(document, json::DEEPEST).map_err(refuse)?;
     if file.mime_type != SIMPLE_SIGNING {
         let start: String = file.mime_type.chars().take(80).collect();
         return Err(refuse(format!("found media type {start:?}, expected {SIMPLE_SIGNING}")));

@@ -10,8 +10,9 @@ use super::archive::Archive;
 use super::attached;
 use super::folder::{Folder, display, missing};
 use super::source::{SourceOptions, Transport};
-use super::{Descriptor, Digest, Error, ImageIndex, ImageName, RawManifest, json, resolve};
+use super::{Descriptor, Digest, Error, ImageIndex, ImageName, RawManifest, resolve};
 use crate::error::{ExitCode, Fault};
+use crate::json;
 use crate::limits::Limits;
 use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
@@ -112,7 +113,7 @@ pub fn check_version(bytes: &[u8]) -> Result<(), String> {
     struct LayoutFile {
         image_layout_version: String,
     }
-    let found: LayoutFile = json::parse(bytes)?;
+    let found: LayoutFile = json::parse(bytes, json::DEEPEST)?;
     if found.image_layout_version != "1.0.0" {
         let start: String = found.image_layout_version.chars().take(80).collect();
         return Err(format!("found imageLayoutVersion {start:?}, expected \"1.0.0\""));

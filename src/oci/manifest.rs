@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Descriptor, Digest, Error, MediaType, Platform, RawManifest, json};
+use super::{Descriptor, Digest, Error, MediaType, Platform, RawManifest};
 use crate::escape::Escaped;
+use crate::json;
 
 /// An image manifest: the configuration and the layers, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -115,7 +117,7 @@ fn read_document(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Str
     }
 
     let keys = json::object_keys(bytes, KNOWN)?;
-    let kind: Kind = json::parse(bytes)?;
+    let kind: Kind = json::parse(bytes, json::DEEPEST)?;
     if kind.schema_version != 2 {
         return Err(format!("found schema version {}, expected 2", kind.schema_version));
     }
@@ -146,9 +148,9 @@ fn read_document(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Str
         }
     }
     if is_index {
-        json::parse(bytes).map(Document::Index)
+        json::parse(bytes, json::DEEPEST).map(Document::Index)
     } else {
-        json::parse(bytes).map(Document::Manifest)
+        json::parse(bytes, json::DEEPEST).map(Document::Manifest)
     }
 }
 
@@ -180,15 +182,6 @@ pub struct ContainerConfig {
 pub struct RootFs {
     /// The digest of each layer's uncompressed bytes, lowest first.
     pub diff_ids: Vec<Digest>,
-}
-
-/// A moment, as file systems keep it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment {
-    /// Whole seconds since 1970, rounded down.
-    pub seconds: i64,
-    /// Nanoseconds after that, less than 1,000,000,000.
-    pub nanoseconds: u32,
 }
 
 impl ImageConfig {
@@ -224,14 +217,14 @@ impl ImageConfig {
         }
 
         json::object_keys(bytes, KNOWN)?;
-        json::parse::<Checked>(bytes)?;
-        let config: Self = json::parse(bytes)?;
+        json::parse::<Checked>(bytes, json::DEEPEST)?;
+        let config: Self = json::parse(bytes, json::DEEPEST)?;
         config.moment()?;
         Ok(config)
     }
 
     /// When the image was built; none if it does not say.
-    pub fn created_at(&self) -> Option<Moment> {
+    pub fn created_at(&self) -> Option<Timestamp> {
         self.moment().ok().flatten()
     }
 
@@ -240,21 +233,14 @@ impl ImageConfig {
         self.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
     }
 
-    fn moment(&self) -> Result<Option<Moment>, String> {
-        const BILLION: i32 = 1_000_000_000;
+    fn moment(&self) -> Result<Option<Timestamp>, String> {
         let Some(text) = self.created.as_deref().filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        let timestamp: jiff::Timestamp = text.parse().map_err(|_| {
+        text.parse().map(Some).map_err(|_| {
             let start: String = text.chars().take(80).collect();
             format!("found created {start:?}, expected a date and time of RFC 3339")
-        })?;
-        let (seconds, nanoseconds) = match timestamp.subsec_nanosecond() {
-            negative if negative < 0 => (timestamp.as_second() - 1, negative + BILLION),
-            nanoseconds => (timestamp.as_second(), nanoseconds),
-        };
-        let nanoseconds = u32::try_from(nanoseconds).unwrap_or_default();
-        Ok(Some(Moment { seconds, nanoseconds }))
+        })
     }
 }
 
@@ -431,7 +417,7 @@ mod tests {
         }
     }
 
-    fn created(text: &str) -> Result<Option<Moment>, Error> {
+    fn created(text: &str) -> Result<Option<Timestamp>, Error> {
         let body = format!(
             r#"{{"os":"linux","architecture":"amd64","created":{text},"config":{{"Labels":{{"a":"b"}},
                "Env":null}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
@@ -443,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_time_of_creation_counts_from_1970() {
-        let at = |seconds, nanoseconds| Some(Moment { seconds, nanoseconds });
+        let at = |seconds, nanoseconds| Some(Timestamp::new(seconds, nanoseconds).unwrap());
         assert_eq!(created(r#""1970-01-01T00:00:01.5Z""#).unwrap(), at(1, 500_000_000));
         assert_eq!(created(r#""1969-12-31T23:59:58.25Z""#).unwrap(), at(-2, 250_000_000));
         assert_eq!(created(r#""2026-11-21T03:12:35+01:00""#).unwrap(), at(1_795_227_155, 0));

@@ -2,8 +2,6 @@
 //!
 //! Everything it gives is untrusted, and bounded.
 
-pub mod json;
-
 mod archive;
 mod attached;
 mod descriptor;
@@ -25,9 +23,7 @@ pub use attached::candidates;
 pub use descriptor::{Descriptor, LayerCompression, MediaType};
 pub use digest::{Digest, InvalidDigest};
 pub use layout::check_version;
-pub use manifest::{
-    ContainerConfig, Document, ImageConfig, ImageIndex, ImageManifest, Moment, RootFs,
-};
+pub use manifest::{ContainerConfig, Document, ImageConfig, ImageIndex, ImageManifest, RootFs};
 pub use platform::Platform;
 pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};

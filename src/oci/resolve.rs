@@ -210,4 +210,30 @@ mod tests {
         let error = alone.check_platform(&config("linux", "arm64"), Some(&amd64)).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Malformed);
     }
+
+    #[test]
+    fn row_36_the_platform_is_what_was_chosen() {
+        let manifest = RawManifest::new(Vec::new(), None);
+        let entry: Descriptor = serde_json::from_str(&format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":0,"digest":"{}",
+                "platform":{{"os":"linux","architecture":"arm64","variant":"v8"}}}}"#,
+            manifest.digest
+        ))
+        .unwrap();
+        let selected = Resolved { manifest, index: None, entry: Some(entry) };
+        for (text, is_right) in [
+            (r#""os":"linux","architecture":"arm64""#, true),
+            (r#""os":"linux","architecture":"arm64","variant":"v8""#, true),
+            (r#""os":"linux","architecture":"arm64","variant":"""#, true),
+            (r#""os":"linux","architecture":"arm64","variant":"v9""#, false),
+            (r#""os":"linux","architecture":"amd64""#, false),
+            (r#""os":"windows","architecture":"arm64""#, false),
+        ] {
+            let config = format!(r#"{{{text},"rootfs":{{"diff_ids":[]}}}}"#);
+            let config = ImageConfig::parse(config.as_bytes()).unwrap();
+            let error = selected.check_platform(&config, None).err();
+            let code = error.as_ref().map(Fault::exit_code);
+            assert_eq!(code, (!is_right).then_some(ExitCode::Identity), "{text}");
+        }
+    }
 }

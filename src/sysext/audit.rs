@@ -5,7 +5,7 @@
 use super::work::Work;
 use super::{Error, SysextOptions};
 use crate::layer::check_kept;
-use crate::report::{Action, Changes};
+use crate::report::{Action, Changes, PRIVILEGED};
 use crate::tree::Content;
 
 pub(super) fn run<C>(
@@ -24,12 +24,13 @@ pub(super) fn run<C>(
             (is_file && stat.mode & 0o2000 != 0, "the set-gid bit"),
             (stat.xattrs.get(b"security.capability").is_some(), "file capabilities"),
         ];
-        for what in privilege.iter().filter(|(found, _)| *found).map(|(_, what)| *what) {
-            if options.deny_setuid {
-                return Err(Error::Privileged { path: entry.path, what });
-            }
-            changes.note(&entry.path, Action::Kept, "row 61", format!("it has {what}"));
+        let found: Vec<_> =
+            privilege.iter().filter(|(found, _)| *found).map(|(_, what)| *what).collect();
+        let Some(&what) = found.first() else { continue };
+        if options.deny_setuid {
+            return Err(Error::Privileged { path: entry.path, what });
         }
+        changes.note(&entry.path, Action::Kept, PRIVILEGED, format!("it has {}", found.join(", ")));
     }
     Ok(())
 }

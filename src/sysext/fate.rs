@@ -35,7 +35,8 @@ impl Fates {
     }
 }
 
-/// Whether later rooms read the contents: policy (R30), accounts (R24), release files (row 69).
+/// Whether later rooms read the contents: policy (R30), accounts (R24), what is
+/// in var (R25), release files (row 69).
 fn is_read(path: &[u8]) -> bool {
     let accounts = |name: &[u8]| matches!(name, b"passwd" | b"group");
     let policy = |path: &[u8]| {
@@ -49,7 +50,8 @@ fn is_read(path: &[u8]) -> bool {
     };
     rules::below_etc(path).is_some_and(|below| accounts(below) || policy(below))
         || is_within(path, rules::RELEASE_DIRECTORY)
-        || is_within(path, b"usr/lib/sysusers.d")
+        || is_within(path, rules::SYSUSERS)
+        || is_within(path, rules::TMPFILES)
 }
 
 #[cfg(test)]

@@ -21,29 +21,8 @@ pub(super) fn require_usr<C>(work: &Work<C>) -> Result<(), Error> {
     Err(Error::NoUsr { found })
 }
 
-/// Drops everything but `usr`.
-pub(super) fn usr<C>(work: &mut Work<C>, changes: &mut Changes) {
-    let top: Vec<_> = work
-        .tree
-        .directory(Tree::<C>::ROOT)
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.clone())
-        .filter(|name| &**name != b"usr")
-        .collect();
-    for name in top {
-        let reason = match &*name {
-            b"opt" => "outside usr; it would hide the host's opt",
-            b"var" => "outside usr; the host makes it with tmpfiles.d",
-            b"bin" | b"lib" | b"lib64" | b"sbin" => "outside usr, and no symlink in the base",
-            _ => "outside usr",
-        };
-        work.drop_path(&name, Rule { id: "R25", reason }, changes);
-    }
-}
-
-/// Drops what only a whole host can have.
-pub(super) fn shared<C>(work: &mut Work<C>, keep_caches: bool, changes: &mut Changes) {
+/// Drops what only a whole host can have, and everything but `usr`.
+pub(super) fn run<C>(work: &mut Work<C>, keep_caches: bool, changes: &mut Changes) {
     work.drop_where(
         |path| {
             let caches = || rules::cache(path).filter(|_| !keep_caches);
@@ -53,9 +32,34 @@ pub(super) fn shared<C>(work: &mut Work<C>, keep_caches: bool, changes: &mut Cha
     );
     let rule = Rule { id: "R6", reason: "systemd refuses an extension that has it" };
     work.drop_path(rules::OS_RELEASE, rule, changes);
+    outside_usr(work, changes);
     let only_directories =
         work.tree.walk().all(|entry| matches!(entry.inode.content, Content::Directory(_)));
     if only_directories {
         changes.warn("R25", "nothing but directories is left of the layer: check that the right layer was taken (--layers)");
+    }
+}
+
+fn outside_usr<C>(work: &mut Work<C>, changes: &mut Changes) {
+    let top: Vec<_> = work
+        .tree
+        .directory(Tree::<C>::ROOT)
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .filter(|name| &**name != b"usr")
+        .collect();
+    for name in top {
+        let is_directory =
+            work.tree.lookup(&name).is_some_and(|ino| work.tree.directory(ino).is_some());
+        let reason = match &*name {
+            b"opt" => "outside usr; it would hide the host's opt",
+            b"var" => "outside usr; the host has its own var",
+            b"bin" | b"lib" | b"lib64" | b"sbin" if is_directory => {
+                "outside usr, and no symlink into usr in the base"
+            }
+            _ => "outside usr",
+        };
+        work.drop_path(&name, Rule { id: "R25", reason }, changes);
     }
 }

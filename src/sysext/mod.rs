@@ -91,8 +91,7 @@ pub fn convert<S: ContentSink>(
     merge::run(&mut work, base, sink, changes)?;
     keep::require_usr(&work)?;
     etc::run(&mut work, changes)?;
-    keep::usr(&mut work, changes);
-    keep::shared(&mut work, options.keep_caches, changes);
+    keep::run(&mut work, options.keep_caches, changes);
     audit::run(&work, options, changes)?;
     whiteouts::run(&mut work, options, changes)?;
     parents::run(&mut work, base, options, changes)?;

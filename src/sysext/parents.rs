@@ -96,7 +96,7 @@ fn difference(stat: &Stat, base: &Stat) -> Option<String> {
         found.push(format!("owner {}:{} instead of {}:{}", base.uid, base.gid, stat.uid, stat.gid));
     }
     if stat.mtime != base.mtime {
-        found.push("another time".to_owned());
+        found.push("its time".to_owned());
     }
     (!found.is_empty()).then(|| format!("as in the base: {}", found.join(", ")))
 }

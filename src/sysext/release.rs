@@ -60,14 +60,19 @@ pub(super) fn run<C>(
         None => None,
         Some(ino) => Some((read_shipped(work, &path, options)?, work.tree.inode(ino).stat.clone())),
     };
-    let kept = match &shipped {
-        Some((variables, _)) => kept_of_shipped(variables, &fields, base, &path, changes)?,
-        None => Vec::new(),
+    let (kept, left_out) = match &shipped {
+        Some((variables, _)) => kept_of_shipped(variables, &fields, base)?,
+        None => Default::default(),
     };
     let text = fields.text(options.unverified, &kept);
-    let stat = if let Some((_, stat)) = shipped {
-        changes.note(&path, Action::Changed, "R3", "the layer's release file, completed");
-        stat
+    let stat = if let Some((_, stat)) = &shipped {
+        let reason = if left_out.is_empty() {
+            "the layer's release file, completed".to_owned()
+        } else {
+            format!("the layer's release file, completed; left out: {}", left_out.join(", "))
+        };
+        changes.note(&path, Action::Changed, "R3", reason);
+        stat.clone()
     } else {
         changes.note(&path, Action::Added, "R1", "the release file");
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
@@ -133,16 +138,17 @@ fn read_shipped<C>(
     os_release::parse(&text).map_err(|problem| error(problem.to_string()))
 }
 
+/// The lines of a shipped release file that stay, and the names of the others.
+type Kept<'s> = (Vec<(String, String)>, Vec<&'s str>);
+
 /// Checks what the layer says of its hosts, and gives the lines that stay: scope, reloading and
-/// what is informational (verification.md §1.6).
-fn kept_of_shipped(
-    shipped: &BTreeMap<String, String>,
+/// what is informational (verification.md §1.6); and the names of those that do not.
+fn kept_of_shipped<'s>(
+    shipped: &'s BTreeMap<String, String>,
     fields: &Fields,
     base: &Base,
-    path: &[u8],
-    changes: &mut Changes,
-) -> Result<Vec<(String, String)>, Error> {
-    let mut kept = Vec::new();
+) -> Result<Kept<'s>, Error> {
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     for (key, value) in shipped {
         let ours = fields.get(key);
         match key.as_str() {
@@ -164,10 +170,10 @@ fn kept_of_shipped(
             _ if key.starts_with("SYSEXT_") => {
                 kept.push((key.clone(), printable("layer's release file", key, value)?));
             }
-            _ => changes.note(path, Action::Changed, "R3", format!("{key} is left out")),
+            _ => left_out.push(key.as_str()),
         }
     }
-    Ok(kept)
+    Ok((kept, left_out))
 }
 
 fn agrees(key: &str, found: &str, expected: Option<&str>, of: &str) -> Result<(), Error> {

@@ -18,7 +18,7 @@ pub(super) fn survey<C>(work: &Work<C>, base: &Base, limits: &Limits, changes: &
     for (file, what) in [("passwd", "user"), ("group", "group")] {
         new_accounts(work, base, file, what, limits, changes);
     }
-    var(work, base, changes);
+    var(work, base, limits, changes);
 }
 
 /// Looks at the owners of what is left.
@@ -119,13 +119,10 @@ fn new_accounts<C>(
 /// The names that sysusers.d files of the layer make: `u` and `g` lines, and the groups of `m`.
 fn sysusers<C>(work: &Work<C>, limits: &Limits) -> BTreeSet<Vec<u8>> {
     let mut names = BTreeSet::new();
-    for path in subtree(&work.tree, b"usr/lib/sysusers.d") {
+    for path in subtree(&work.tree, rules::SYSUSERS) {
         let Some(text) = read_held(&work.tree, &path, limits.text_file) else { continue };
         for line in text.split(|&byte| byte == b'\n') {
-            let mut words =
-                line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(|word| {
-                    word.strip_prefix(b"\"").and_then(|w| w.strip_suffix(b"\"")).unwrap_or(word)
-                });
+            let mut words = words(line);
             let Some(kind) = words.next() else { continue };
             let (name, group) = (words.next(), words.next());
             match kind.first() {
@@ -138,11 +135,42 @@ fn sysusers<C>(work: &Work<C>, limits: &Limits) -> BTreeSet<Vec<u8>> {
     names
 }
 
-/// One warning for each directory of `var` that the layer fills, or makes and leaves empty.
-fn var<C>(work: &Work<C>, base: &Base, changes: &mut Changes) {
+/// Words of a line of tmpfiles.d or sysusers.d, without their quotes.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.map(|word| word.strip_prefix(b"\"").and_then(|w| w.strip_suffix(b"\"")).unwrap_or(word))
+}
+
+/// The paths that tmpfiles.d files of the layer name, without the slash in front.
+fn tmpfiles<C>(work: &Work<C>, limits: &Limits) -> BTreeSet<Vec<u8>> {
+    let mut paths = BTreeSet::new();
+    for path in subtree(&work.tree, rules::TMPFILES) {
+        let Some(text) = read_held(&work.tree, &path, limits.text_file) else { continue };
+        let named = text.split(|&byte| byte == b'\n').filter_map(|line| words(line).nth(1));
+        paths.extend(named.filter(|path| path.starts_with(b"/")).map(|path| resolve(b"", path)));
+    }
+    paths
+}
+
+/// One warning for each directory of `var` that the layer fills, or makes and leaves empty; not
+/// for what the build left there, and not for what the layer's own tmpfiles.d makes.
+fn var<C>(work: &Work<C>, base: &Base, limits: &Limits, changes: &mut Changes) {
+    let made = tmpfiles(work, limits);
+    let is_made = |path: &[u8]| {
+        let mut at = Some(path);
+        std::iter::from_fn(|| {
+            let path = at?;
+            at = split(path).map(|(parent, _)| parent);
+            Some(path)
+        })
+        .any(|path| made.contains(path))
+    };
     let mut filled: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     for path in subtree(&work.tree, b"var") {
-        let known = base.path(&path).is_some() || rules::package_database(&path).is_some();
+        let known = base.path(&path).is_some()
+            || rules::package_database(&path).is_some()
+            || rules::left_by_a_build(&path)
+            || is_made(&path);
         let Some(ino) = work.tree.lookup(&path).filter(|_| !known) else { continue };
         match work.tree.directory(ino) {
             Some(entries) if entries.is_empty() => {

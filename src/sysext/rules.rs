@@ -1,6 +1,8 @@
 //! Which paths never reach an extension, as told by their names alone: package databases (R18),
 //! caches there can be only one of (R19), state of one machine (R20), os-release (R6).
 
+use crate::tree::{is_within, split};
+
 /// Why a path is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -18,6 +20,12 @@ pub(super) const RELEASE_DIRECTORY: &[u8] = b"usr/lib/extension-release.d";
 
 /// The release file's name, up to the extension's.
 pub(super) const RELEASE_PREFIX: &[u8] = b"extension-release.";
+
+/// Where a package says which accounts it needs (R24).
+pub(super) const SYSUSERS: &[u8] = b"usr/lib/sysusers.d";
+
+/// Where a package says what it needs in `var` (R25).
+pub(super) const TMPFILES: &[u8] = b"usr/lib/tmpfiles.d";
 
 /// Every pattern covers the paths it matches and all below them.
 const PACKAGE_DATABASES: &[&str] = &[
@@ -109,6 +117,15 @@ const ETC_STATE: &[&str] = &[
 pub(super) fn package_database(path: &[u8]) -> Option<Rule> {
     covered(PACKAGE_DATABASES, path)
         .then_some(Rule { id: "R18", reason: "the package database is the host's own" })
+}
+
+/// What building a layer leaves in `var`, and no host misses (R25): caches, temporary files, and
+/// the package manager's logs, which have no directory of their own.
+pub(super) fn left_by_a_build(path: &[u8]) -> bool {
+    let is_log = |path: &[u8]| split(path).is_some_and(|(parent, _)| parent == b"var/log");
+    is_within(path, b"var/cache")
+        || is_within(path, b"var/tmp")
+        || (is_log(path) && path.ends_with(b".log"))
 }
 
 /// R19: files that are computed from what all packages of a host ship.

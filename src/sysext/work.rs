@@ -6,7 +6,7 @@ use std::io::Read;
 use super::Error;
 use super::rules::Rule;
 use crate::layer::{LayerTree, Stored, Whiteout};
-use crate::report::{Action, Changes};
+use crate::report::Changes;
 use crate::tree::{Content, Ino, Inode, Stat, Tree, components, is_within, join, split};
 
 /// A layer's tree in the making of an extension.
@@ -69,7 +69,7 @@ impl<C> Work<C> {
     /// Drops a path and all below it.
     pub fn drop_path(&mut self, path: &[u8], rule: Rule, changes: &mut Changes) {
         for below in subtree(&self.tree, path) {
-            changes.note(&below, Action::Dropped, rule.id, rule.reason);
+            changes.note_dropped(&below, rule.id, rule.reason);
         }
         self.tree.remove(path);
     }
@@ -101,13 +101,12 @@ impl<C> Work<C> {
         self.ensure_directory(to)?;
         let mut pending = vec![(from.to_vec(), source, to.to_vec())];
         while let Some((path, ino, target)) = pending.pop() {
-            let moved = Action::Moved { to: target.clone() };
             let Some(there) = self.tree.lookup(&target) else {
                 self.tree.link(&target, ino);
                 for below in subtree(&self.tree, &path) {
                     let rest = below.get(path.len()..).unwrap_or_default();
                     let to = [&target, rest].concat();
-                    changes.note(&below, Action::Moved { to }, rule.id, rule.reason);
+                    changes.note_moved(&below, &to, rule.id, rule.reason);
                 }
                 continue;
             };
@@ -119,17 +118,21 @@ impl<C> Work<C> {
                 pending.extend(
                     below.map(|(name, &ino)| (join(&path, name), ino, join(&target, name))),
                 );
-                changes.note(&path, moved, rule.id, rule.reason);
+                if self.implied.contains(&there) {
+                    changes.note_moved(&path, &target, rule.id, rule.reason);
+                } else {
+                    changes.note_merged(&path, &target, rule.id, rule.reason);
+                }
                 if !self.implied.contains(&ino) && self.implied.remove(&there) {
                     self.tree.inode_mut(there).stat = self.tree.inode(ino).stat.clone();
                 }
                 continue;
             }
             match on_clash(&self.tree, (&path, ino), (&target, there))? {
-                Clash::Drop(reason) => changes.note(&path, Action::Dropped, rule.id, reason),
+                Clash::Drop(reason) => changes.note_dropped(&path, rule.id, reason),
                 Clash::Replace(reason) => {
-                    changes.note(&target, Action::Dropped, rule.id, reason);
-                    changes.note(&path, moved, rule.id, rule.reason);
+                    changes.note_dropped(&target, rule.id, reason);
+                    changes.note_moved(&path, &target, rule.id, rule.reason);
                     self.tree.link(&target, ino);
                 }
             }

@@ -1,7 +1,7 @@
 //! From a verified digest to verified documents: manifest, configuration, layer descriptors.
 
 use super::{Error, Verified};
-use crate::oci::{Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, Platform};
+use crate::oci::{Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest};
 
 /// The digest of an image whose signature the user asked not to check.
 ///
@@ -68,24 +68,6 @@ pub fn config(
         return Err(Error::SizeMismatch { what: WHAT, digest, found, expected });
     }
     parse(WHAT, digest, bytes, ImageConfig::read).map(Verified::assertion)
-}
-
-/// What a verified image runs on, if that is what its index says or the user wants (row 36).
-///
-/// To be asked whichever digest was signed: an unsigned index may have chosen the instance, and a
-/// signed one may be wrong. A variant counts only where both have one.
-pub fn platform(
-    config: &Verified<ImageConfig>,
-    expected: &Platform,
-) -> Result<Verified<Platform>, Error> {
-    let found = &config.platform;
-    let variant = |platform: &Platform| platform.variant.clone().filter(|text| !text.is_empty());
-    let variants_differ = variant(found).zip(variant(expected)).is_some_and(|(a, b)| a != b);
-    if found.os != expected.os || found.architecture != expected.architecture || variants_differ {
-        let (found, expected) = (Box::new(found.clone()), Box::new(expected.clone()));
-        return Err(Error::Platform { found, expected });
-    }
-    Ok(Verified::assertion(found.clone()))
 }
 
 /// A layer of an image: its stored bytes, and what they must decompress to.
@@ -219,26 +201,6 @@ mod tests {
             assert_eq!(code(&error), 7, "row 34, {field}");
         }
         assert!(select(&verified(MANIFEST), MANIFEST.as_bytes(), &chosen()).is_err());
-    }
-
-    #[test]
-    fn row_36_the_platform_is_what_was_chosen() {
-        let config = |text: &str| {
-            let config = format!("{{{text},\"rootfs\":{{\"diff_ids\":[]}}}}");
-            Verified::assertion(serde_json::from_str::<ImageConfig>(&config).unwrap())
-        };
-        let expected = chosen().platform.unwrap();
-        for (text, is_right) in [
-            ("\"os\":\"linux\",\"architecture\":\"arm64\"", true),
-            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"v8\"", true),
-            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"\"", true),
-            ("\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"v9\"", false),
-            ("\"os\":\"linux\",\"architecture\":\"amd64\"", false),
-            ("\"os\":\"windows\",\"architecture\":\"arm64\"", false),
-        ] {
-            let found = platform(&config(text), &expected);
-            assert_eq!(found.as_ref().err().map(code), (!is_right).then_some(5), "{text}");
-        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::image::exit_code;
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
-use crate::oci::{Digest, Platform};
+use crate::oci::Digest;
 
 /// Why something is not verified.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,14 +29,6 @@ pub enum Error {
         instance: Digest,
         /// The index.
         index: Digest,
-    },
-    /// The image runs on something else than its index says (row 36).
-    #[error("the image configuration is for {}, expected {}", platform(found), platform(expected))]
-    Platform {
-        /// What the configuration says.
-        found: Box<Platform>,
-        /// What the index says, or the user wants.
-        expected: Box<Platform>,
     },
     /// Some bytes do not have the digest that a verified document gives.
     #[error("{what}: found digest {found}, expected {expected}")]
@@ -184,7 +176,6 @@ impl Fault for Error {
         match self {
             Self::Unsigned { .. } => ExitCode::Signature,
             Self::NoSignatureAccepted { rejections, .. } => exit_code(rejections),
-            Self::Platform { .. } => ExitCode::Identity,
             Self::NotInIndex { .. }
             | Self::DigestMismatch { .. }
             | Self::SizeMismatch { .. }
@@ -202,7 +193,6 @@ impl Fault for Error {
                 _ => "verify.signature-unusable",
             },
             Self::NotInIndex { .. } => "verify.not-in-index",
-            Self::Platform { .. } => "verify.platform",
             Self::DigestMismatch { .. } => "verify.digest-mismatch",
             Self::SizeMismatch { .. } => "verify.size-mismatch",
             Self::LayerCount { .. } => "verify.layer-count",
@@ -231,9 +221,6 @@ impl Fault for Error {
                 ExitCode::Io => "see that the image's files are readable",
                 _ => "try again, or another registry",
             },
-            Self::Platform { .. } => {
-                "the image's index and configuration disagree: ask its publisher to build it anew"
-            }
             Self::NotInIndex { .. } | Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 "the registry, or something between here and there, changed the bytes: \
                  do not use them; try again, or another registry"
@@ -261,10 +248,4 @@ fn short(text: &str) -> Escaped<'_> {
     const SHOWN: usize = 300;
     let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
     Escaped(text.get(..end).unwrap_or_default().as_bytes())
-}
-
-fn platform(platform: &Platform) -> String {
-    let Platform { os, architecture, variant } = platform;
-    let slash = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    Escaped(format!("{os}/{architecture}{slash}").as_bytes()).to_string()
 }

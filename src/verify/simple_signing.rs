@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::identity::SignedName;
 use super::image::{Claim, Comparison, Signed};
-use super::{NamedKey, Policy, Reason, SignedIdentity, json};
+use super::{NamedKey, Policy, Reason, SignedIdentity, fields};
+use crate::json;
 use crate::oci::Digest;
 
 /// Where cosign puts the signature; the other annotations are not needed for a key.
@@ -85,22 +86,24 @@ struct Payload {
 impl Payload {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let root = json::parse(bytes, MAX_DEPTH)?;
-        let [critical, optional] = json::exact_fields("payload", &root, ["critical", "optional"])?;
+        let [critical, optional] =
+            fields::exact_fields("payload", &root, ["critical", "optional"])?;
         let [kind, image, identity] =
-            json::exact_fields("critical", critical, ["type", "image", "identity"])?;
-        let kind = json::string("critical.type", kind)?;
+            fields::exact_fields("critical", critical, ["type", "image", "identity"])?;
+        let kind = fields::string("critical.type", kind)?;
         if kind != TYPE {
             return Err(format!("critical.type: found {kind:?}, expected {TYPE:?}"));
         }
-        let [digest] = json::exact_fields("critical.image", image, ["docker-manifest-digest"])?;
-        let digest = json::string("docker-manifest-digest", digest)?
+        let [digest] = fields::exact_fields("critical.image", image, ["docker-manifest-digest"])?;
+        let digest = fields::string("docker-manifest-digest", digest)?
             .parse()
             .map_err(|error| format!("docker-manifest-digest: {error}"))?;
-        let [reference] = json::exact_fields("critical.identity", identity, ["docker-reference"])?;
-        let reference = json::string("docker-reference", reference)?.to_owned();
+        let [reference] =
+            fields::exact_fields("critical.identity", identity, ["docker-reference"])?;
+        let reference = fields::string("docker-reference", reference)?.to_owned();
         let optional = match optional {
             Value::Null => BTreeMap::new(),
-            other => json::object("optional", other)?.clone().into_iter().collect(),
+            other => fields::object("optional", other)?.clone().into_iter().collect(),
         };
         Ok(Self { digest, reference, optional })
     }

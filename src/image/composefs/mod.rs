@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use composefs::erofs::format::FormatVersion;
@@ -46,6 +47,8 @@ pub struct Image {
     pub staged: Staged,
     /// Its fs-verity digest, what `mount.composefs -o digest=` takes.
     pub digest: String,
+    /// Whether the kernel checks the image, which `digest=` asks for.
+    pub verity: Verity,
 }
 
 /// Writes the image of a tree to an empty file, and reads it back.
@@ -57,7 +60,18 @@ pub fn write(tree: &Tree<Contents>, mut file: File) -> Result<Image, Error> {
     file.read_to_end(&mut written)?;
     check(tree, &written)?;
     let digest = compute_verity::<Sha256HashValue>(&written).to_hex();
-    Ok(Image { staged: Staged::checked(file)?, digest })
+    let (file, verity) = protect(file)?;
+    Ok(Image { staged: Staged::checked(file)?, digest, verity })
+}
+
+/// Exchanges a file that can be written for the same one with fs-verity, if there is any here.
+fn protect(file: File) -> Result<(File, Verity), Error> {
+    let Ok(read_only) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
+        return Ok((file, Verity::Unsupported));
+    };
+    drop(file);
+    let verity = objects::enable_verity(&read_only)?;
+    Ok((read_only, verity))
 }
 
 /// The version that `mkcomposefs` writes unless told otherwise: 1 if the tree has a whiteout,

@@ -27,6 +27,9 @@ const INLINE_SIZE: u64 = 64;
 /// The prefix of the directories in which new objects wait.
 const WAITING: &str = ".#oci2sysext-";
 
+/// How often another run may be in the way.
+const TRIES: u32 = 16;
+
 /// The contents of a regular file; `H` names an object in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents<H = Sha256HashValue> {
@@ -105,12 +108,7 @@ impl Objects {
         let failed = |error| Error::Objects { path: directory.to_owned(), error };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
         reclaim(directory).map_err(failed)?;
-        let waiting =
-            tempfile::Builder::new().prefix(WAITING).tempdir_in(directory).map_err(failed)?.keep();
-        let cleanup = signals::Cleanup::new(waiting.clone());
-        let lock = File::open(&waiting).map_err(failed)?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| failed(errno.into()))?;
+        let (waiting, lock, cleanup) = wait_in(directory).map_err(failed)?;
         Ok(Self {
             directory: directory.to_owned(),
             waiting,
@@ -182,6 +180,8 @@ impl Objects {
         let digest = hasher.digest();
         let in_store = self.directory.join(digest.to_object_pathname());
         if is_intact(&in_store, &digest).unwrap_or(false) {
+            // Whoever put it there may not have had fs-verity.
+            self.enable_verity(&in_store).map_err(SinkError::Write)?;
             return Ok(digest);
         }
         let path = self.waiting.join(digest.to_hex());
@@ -193,17 +193,10 @@ impl Objects {
     }
 
     fn enable_verity(&mut self, path: &Path) -> io::Result<()> {
-        if self.verity == Verity::Unsupported {
-            return Ok(());
+        if self.verity == Verity::Enabled {
+            self.verity = enable_verity(&File::open(path)?)?;
         }
-        match enable_verity_with_retry::<Sha256HashValue>(File::open(path)?) {
-            Ok(()) | Err(EnableVerityError::AlreadyEnabled) => Ok(()),
-            Err(EnableVerityError::Io(error)) if is_disk_failure(&error) => Err(error),
-            Err(_) => {
-                self.verity = Verity::Unsupported;
-                Ok(())
-            }
-        }
+        Ok(())
     }
 }
 
@@ -233,6 +226,15 @@ fn read_some(contents: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, SinkEr
     }
 }
 
+/// Has the kernel check a file from now on, if it can; nobody may have it open for writing.
+pub(super) fn enable_verity(file: &File) -> io::Result<Verity> {
+    match enable_verity_with_retry::<Sha256HashValue>(file) {
+        Ok(()) | Err(EnableVerityError::AlreadyEnabled) => Ok(Verity::Enabled),
+        Err(EnableVerityError::Io(error)) if is_disk_failure(&error) => Err(error),
+        Err(_) => Ok(Verity::Unsupported),
+    }
+}
+
 /// Whether the disk, not a missing feature of its file system, is at fault.
 fn is_disk_failure(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
@@ -257,6 +259,21 @@ fn is_intact(path: &Path, digest: &Sha256HashValue) -> io::Result<bool> {
     let mut hasher = FsVerityHasher::<Sha256HashValue>::new();
     io::copy(&mut file, &mut hasher)?;
     Ok(hasher.digest() == *digest)
+}
+
+/// Makes a directory for new objects and locks it.
+fn wait_in(directory: &Path) -> io::Result<(PathBuf, File, signals::Cleanup)> {
+    for _ in 0..TRIES {
+        let new = tempfile::Builder::new().prefix(WAITING).tempdir_in(directory)?.keep();
+        let cleanup = signals::Cleanup::new(new.clone());
+        // Until it is locked, another run may take it for a dead run's, and remove it.
+        let Ok(lock) = File::open(&new) else { continue };
+        let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        if locked.is_ok() && new.exists() {
+            return Ok((new, lock, cleanup));
+        }
+    }
+    Err(io::Error::other("other runs removed each new directory"))
 }
 
 /// Removes the waiting directories whose runs have ended: nobody locks them.

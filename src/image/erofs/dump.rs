@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::hex;
-use super::reader::{Located, Reader};
+use super::reader::{Image, Located, Reader};
 use super::verity::Verity;
 use crate::image::Error;
 use crate::limits::Limits;
@@ -22,6 +22,35 @@ impl DumpContent for Located {
 /// Writes the paths of an image, with the fs-verity digests of files as `composefs-info dump`
 /// has them.
 pub fn dump(reader: &Reader, limits: &Limits, out: &mut dyn Write) -> Result<(), Error> {
+    write(&decode(reader, limits)?.tree, out)
+}
+
+/// What an image was found to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How many paths.
+    pub paths: u64,
+    /// How many bytes the regular files have, hard links counted once.
+    pub bytes: u64,
+}
+
+/// Decodes every byte of an image, and fails where that is not possible.
+pub fn fsck(reader: &Reader, limits: &Limits) -> Result<Found, Error> {
+    let image = decode(reader, limits)?;
+    let mut found = Found { paths: 0, bytes: 0 };
+    let mut seen = vec![false; image.tree.len()];
+    for entry in image.tree.walk() {
+        found.paths += 1;
+        let again = seen.get_mut(entry.ino.index()).map(|seen| std::mem::replace(seen, true));
+        if let (Content::Regular(located), Some(false)) = (&entry.inode.content, again) {
+            found.bytes = found.bytes.saturating_add(located.size);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads all paths and all contents.
+fn decode(reader: &Reader, limits: &Limits) -> Result<Image, Error> {
     let mut image = reader.image(limits)?;
     let inodes: Vec<_> = image.tree.walk().map(|entry| entry.ino).collect();
     for ino in inodes {
@@ -41,7 +70,7 @@ pub fn dump(reader: &Reader, limits: &Limits, out: &mut dyn Write) -> Result<(),
         }
         located.verity = Some(verity.finish());
     }
-    write(&image.tree, out)
+    Ok(image)
 }
 
 fn write(tree: &Tree<Located>, out: &mut dyn Write) -> Result<(), Error> {

@@ -31,7 +31,7 @@ mod xattr;
 mod tests;
 
 pub use check::{Expected, check};
-pub use dump::dump;
+pub use dump::{Found, dump, fsck};
 pub use options::{ClusterSize, Compression, Level, Options};
 pub use reader::{File, Image, Located, Reader};
 pub use writer::{Contents, Writer};

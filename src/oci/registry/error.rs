@@ -163,9 +163,6 @@ pub enum Error {
         /// How many the descriptor says.
         expected: u64,
     },
-    /// The caller raised [`RegistryOptions::interrupt`](super::RegistryOptions::interrupt).
-    #[error("interrupted")]
-    Interrupted,
 }
 
 impl Fault for Error {
@@ -182,8 +179,7 @@ impl Fault for Error {
             | Self::Status { .. }
             | Self::Absent { .. }
             | Self::Redirect { .. }
-            | Self::Range { .. }
-            | Self::Interrupted => ExitCode::Network,
+            | Self::Range { .. } => ExitCode::Network,
             Self::Refused { .. } | Self::Login { .. } => ExitCode::Auth,
             Self::GaveUp { last, .. } => last.exit_code(),
         }
@@ -207,7 +203,6 @@ impl Fault for Error {
             Self::TooLarge { .. } => "registry.too-large",
             Self::Digest { .. } => "registry.digest-mismatch",
             Self::Size { .. } => "registry.size-mismatch",
-            Self::Interrupted => "registry.interrupted",
         }
     }
 
@@ -249,7 +244,6 @@ impl Fault for Error {
                 "the registry, or something between here and there, changed the bytes: \
                  do not use them; try again, or another registry"
             }
-            Self::Interrupted => "start again",
         }
         .to_owned()
     }

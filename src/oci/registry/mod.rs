@@ -34,9 +34,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
@@ -50,9 +47,6 @@ use self::session::Session;
 use self::tls::Certificates;
 use super::{Descriptor, Digest, RawManifest, Repository};
 use crate::limits::Limits;
-
-/// How often [`RegistryOptions::interrupt`] is looked at.
-const INTERRUPT_PERIOD: Duration = Duration::from_millis(50);
 
 /// How a registry is asked.
 #[derive(Clone, Debug)]
@@ -69,8 +63,6 @@ pub struct RegistryOptions {
     pub retry: RetryPolicy,
     /// `manifest_size` is the one that counts here.
     pub limits: Limits,
-    /// Once true, whatever is under way ends with [`Error::Interrupted`] (row 84).
-    pub interrupt: Arc<AtomicBool>,
 }
 
 impl Default for RegistryOptions {
@@ -82,7 +74,6 @@ impl Default for RegistryOptions {
             user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
             limits: Limits::default(),
-            interrupt: Arc::default(),
         }
     }
 }
@@ -112,7 +103,6 @@ pub struct Registry {
     runtime: Runtime,
     repository: Repository,
     manifest_size: u64,
-    interrupt: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -132,7 +122,6 @@ impl Registry {
             runtime: Runtime::new()?,
             repository: repository.clone(),
             manifest_size: options.limits.manifest_size,
-            interrupt: Arc::clone(&options.interrupt),
         })
     }
 
@@ -157,7 +146,7 @@ impl Registry {
             let document = self.session.document(&place, &accept, self.manifest_size).await;
             document.map_err(super::Error::from)
         };
-        let Some((bytes, media_type)) = self.runtime.run(&self.interrupt, document)? else {
+        let Some((bytes, media_type)) = self.runtime.run(document)? else {
             return Ok(None);
         };
         let manifest = RawManifest::new(bytes, media_type);
@@ -224,7 +213,7 @@ impl Registry {
         descriptor: &Descriptor,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.runtime.run(&self.interrupt, self.session.blob(descriptor, sink))
+        self.runtime.run(self.session.blob(descriptor, sink))
     }
 }
 
@@ -247,27 +236,16 @@ impl Runtime {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs something to its end, or until the user interrupts.
+    /// Runs something to its end.
     fn run<T, E: From<super::Error>>(
         &self,
-        interrupt: &AtomicBool,
         task: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let interrupted = async {
-            while !interrupt.load(Ordering::Relaxed) {
-                tokio::time::sleep(INTERRUPT_PERIOD).await;
-            }
+        let Some(runtime) = &self.0 else {
+            let problem = "the asynchronous runtime has ended".to_owned();
+            return Err(super::Error::from(Error::Setup { problem }).into());
         };
-        let either = async {
-            tokio::select! {
-                result = task => result,
-                () = interrupted => Err(super::Error::from(Error::Interrupted).into()),
-            }
-        };
-        match &self.0 {
-            Some(runtime) => runtime.block_on(either),
-            None => Err(super::Error::from(Error::Interrupted).into()),
-        }
+        runtime.block_on(task)
     }
 }
 

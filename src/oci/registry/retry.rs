@@ -184,7 +184,8 @@ mod tests {
     use super::*;
 
     fn failure(again: Again) -> Failure {
-        Failure { error: Error::Interrupted, again }
+        let (url, problem) = (String::new(), String::new());
+        Failure { error: Error::Absent { url, problem }, again }
     }
 
     fn delays(again: Again, progress: bool) -> Vec<u64> {

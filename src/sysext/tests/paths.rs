@@ -154,8 +154,9 @@ fn r26_top_level_directories_move_where_the_base_has_symlinks() {
     assert_eq!(tree.lookup(b"usr/share/copy"), tree.lookup(b"usr/lib64/liba.so.1"));
     for line in [
         "R26 moved lib64/liba.so.1 usr/lib64/liba.so.1\n",
-        "R26 moved sbin/tool usr/sbin/tool\n",
-        "R26 moved usr/sbin/tool usr/bin/tool\n",
+        "R26 moved sbin usr/bin\n",
+        "R26 moved sbin/tool usr/bin/tool\n",
+        "R26 moved usr/sbin/other usr/bin/other\n",
         "R25 dropped lib/x\n",
     ] {
         assert!(done.changes().contains(line), "{line}{}", done.changes());
@@ -334,4 +335,63 @@ fn r23_r24_what_the_host_lacks_is_told() {
     );
     let covered = "f etc/group new:x:970:\nf usr/lib/sysusers.d/x.conf g new 970\nf usr/bin/a A";
     assert_eq!(ok(covered, "").warnings(), [""; 0]);
+}
+
+#[test]
+fn a_path_that_is_moved_and_then_dropped_is_told_of_once() {
+    let merged = "l lib usr/lib\nl sbin usr/sbin\nl usr/sbin bin";
+    let done = ok(
+        "f lib/os-release ID=x
+         f lib/modules/6.1/modules.dep x
+         f lib/x X
+         f sbin/tool T
+         f usr/bin/a A",
+        merged,
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    for change in &done.changes.changes {
+        let path = String::from_utf8_lossy(&change.path);
+        assert!(seen.insert(&change.path), "{path} in {}", done.changes());
+    }
+    for line in [
+        "R6 dropped lib/os-release\n",
+        "R19 dropped lib/modules/6.1/modules.dep\n",
+        "R26 moved lib/x usr/lib/x\n",
+        "R26 moved sbin/tool usr/bin/tool\n",
+    ] {
+        assert!(done.changes().contains(line), "{line}{}", done.changes());
+    }
+}
+
+#[test]
+fn r18_package_databases_in_var_are_named_as_such() {
+    let done = ok("f usr/bin/a A\nf var/lib/dpkg/status x\nf var/lib/x/y z", "");
+    assert!(done.changes().contains("R18 dropped var/lib/dpkg/status\n"));
+    assert!(done.changes().contains("R25 dropped var/lib/x/y\n"));
+}
+
+#[test]
+fn r25_a_top_level_symlink_is_not_said_to_lack_one_in_the_base() {
+    let done = ok("f usr/bin/a A\nl lib64 usr/lib64", MERGED);
+    let of = |path: &[u8]| done.changes.changes.iter().find(|c| c.path == path).unwrap();
+    assert_eq!(of(b"lib64").reason, "outside usr");
+}
+
+#[test]
+fn r25_what_the_build_left_in_var_and_what_tmpfiles_d_makes_needs_no_warning() {
+    let done = ok(
+        "f usr/bin/a A
+         f usr/lib/tmpfiles.d/a.conf d /var/lib/made 0750 - -
+         f var/lib/made/state x
+         f var/cache/dnf/x y
+         f var/log/dnf.log y
+         d var/tmp 1777
+         d var/log/a
+         f var/lib/other/state x",
+        "d var\nd var/lib\nd var/log",
+    );
+    let warnings = done.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("R25: var/lib/other, "), "{warnings:?}");
+    assert!(warnings[1].starts_with("R25: var/log/a, "), "{warnings:?}");
 }
