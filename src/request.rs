@@ -334,8 +334,10 @@ fn name_in_ref(name: &str) -> &str {
     extension_in_tag(tag).unwrap_or(repository)
 }
 
+/// A hidden directory (`.tmpX`) gives a name that systemd looks at all the same.
 fn name_in_path(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.trim_start_matches('.').to_owned()
 }
 
 /// A command line that makes no sense.
@@ -394,6 +396,7 @@ mod tests {
             ("oci:/a/layout:sysext", "sysext.raw", "sysext"),
             ("oci:/a/layout", "layout.raw", "layout"),
             ("dir:/a/copy", "copy.raw", "copy"),
+            ("oci:/tmp/.tmpX", "tmpX.raw", "tmpX"),
             ("-o /x/y-1.raw quay.io/t/s:41.iwd", "/x/y-1.raw", "y-1"),
             ("-o /x/y.raw --name z quay.io/t/s:41.iwd", "/x/y.raw", "z"),
             ("-o /x/ quay.io/t/s:41.iwd", "/x/iwd.raw", "iwd"),
@@ -413,7 +416,6 @@ mod tests {
             "--compress zip quay.io/t/s:41.iwd",
             "iwd",
             "travier/iwd:41",
-            "oci:/tmp/.tmpX",
             "dir:..",
         ] {
             assert_eq!(request(args).unwrap_err().fault().exit_code(), ExitCode::Usage, "{args}");

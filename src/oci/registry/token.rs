@@ -47,6 +47,13 @@ impl Realm {
         }
         url.set_fragment(None);
         let trusted = share_domain(registry, &url);
+        // The user's word for plain HTTP is for the registry, not for whomever it names (row 79).
+        if url.scheme() == "http" && !trusted {
+            return Err(format!(
+                "found the realm {}, expected https:// on another host",
+                shown(&url)
+            ));
+        }
         Ok(Self { url, trusted })
     }
 
@@ -173,6 +180,7 @@ mod tests {
         {
             assert!(realm("https://quay.io/", bad).is_err(), "{bad}");
         }
+        assert!(realm("http://127.0.0.1:5000/", "http://evil.test/token").is_err());
         let found = Realm::new(&"https://quay.io/".parse().unwrap(), "https://u:p@quay.io/t?a=b#c");
         let question = found.unwrap().question(Some("s&t"), "o/r", Some("me"));
         assert_eq!(
