@@ -5,23 +5,21 @@ use std::fs::File;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::admit;
 use crate::base::{self, Base};
-use crate::error::{Fault, Result};
+use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
-use crate::oci::{self, Digest, ImageConfig, ImageManifest, Platform, Reference, Resolved, Source};
+use crate::oci::{Digest, ImageConfig, Platform, Source};
 use crate::publish::{Destination, Published};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
 use crate::sysext::{self, Fates, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
-use crate::trust::{self, TrustOrigin, TrustSources};
-use crate::verify::{
-    self, Blob, Candidate, Claim, LayerDescriptor, Policy, Signed, Unverified, Verified,
-};
+use crate::verify::{self, Blob, LayerDescriptor, Verified};
 
 /// Hears how far a conversion is.
 pub trait Progress {
@@ -35,11 +33,11 @@ pub trait Progress {
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
     let destination =
         Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
-    let trust = trusted(request)?;
+    let trust = admit::trusted(request)?;
     let mut source = Source::open(&request.reference, &request.source)?;
     let wanted = request.platform.clone().unwrap_or_else(Platform::host);
     let resolved = source.resolve(&wanted)?;
-    let (manifest, signature) = admit(request, trust, &mut source, &resolved)?;
+    let (manifest, signature) = admit::admit(request, trust, &mut source, &resolved)?;
     let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
     resolved.check_platform(&config, request.platform.as_ref())?;
     let layers = verify::layers(&manifest, &config)?;
@@ -97,77 +95,6 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
         },
         changes,
     })
-}
-
-/// Whose word counts, and where that is said; none if nobody is asked.
-fn trusted(request: &Request) -> Result<Option<(Policy, TrustOrigin)>> {
-    match &request.trust {
-        Trust::Nobody => Ok(None),
-        Trust::Signature { keys, identity } => {
-            let (sources, identity) = (TrustSources::default(), identity.clone());
-            Ok(Some(trust::policy(&sources, keys, identity, &request.reference)?))
-        }
-    }
-}
-
-/// The manifest, on whose word it may be converted.
-fn admit(
-    request: &Request,
-    trust: Option<(Policy, TrustOrigin)>,
-    source: &mut Source,
-    resolved: &Resolved,
-) -> Result<(Verified<ImageManifest>, report::Signature)> {
-    let Some((policy, origin)) = trust else {
-        tracing::warn!("the signature is not checked: nobody vouches for this image");
-        let unverified = Unverified::skip_signature(resolved.manifest.digest);
-        let manifest = unverified.image_manifest(&resolved.manifest.bytes)?;
-        return Ok((manifest, report::Signature::Skipped));
-    };
-    let claim = Claim {
-        index: resolved.index.as_ref().map(|index| index.digest),
-        instance: resolved.manifest.digest,
-        repository: match &request.reference {
-            Reference::Registry { repository, .. } => Some(repository.clone()),
-            _ => None,
-        },
-    };
-    let candidates = candidates(source, &claim)?;
-    let accepted = verify::image(&claim, &candidates, &policy)?;
-    for warning in accepted.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let manifest = match (accepted.signed, &resolved.index, &resolved.entry) {
-        (Signed::Index, Some(index), Some(entry)) => {
-            let instance = verify::select(&accepted.digest, &index.bytes, entry)?;
-            verify::image_manifest(&instance, &resolved.manifest.bytes)?
-        }
-        _ => verify::image_manifest(&accepted.digest, &resolved.manifest.bytes)?,
-    };
-    let signature = report::Signature::verified(&accepted, &origin);
-    Ok((manifest, signature))
-}
-
-/// What is offered as signatures of the image or of its index. A place that does not answer
-/// hides no good signature in the other, and is not taken for one without signatures (L1).
-fn candidates(source: &mut Source, claim: &Claim) -> Result<Vec<Candidate>, oci::Error> {
-    let mut candidates = Vec::new();
-    let mut failed = None;
-    for digest in std::iter::once(claim.instance).chain(claim.index) {
-        match source.signatures(&digest) {
-            Ok(found) => candidates.extend(found),
-            Err(error) => failed = Some((digest, error)),
-        }
-    }
-    match failed {
-        Some((_, error)) if candidates.is_empty() => return Err(error),
-        Some((digest, error)) => candidates.push(Candidate::Unusable {
-            origin: format!("signatures of {digest}"),
-            problem: error.to_string(),
-            exit_code: error.exit_code(),
-        }),
-        None => {}
-    }
-    Ok(candidates)
 }
 
 /// An image whose documents are verified, and whose layers therefore can be.

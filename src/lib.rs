@@ -1,6 +1,7 @@
 //! Turns the layer of a signed container image into a systemd system extension.
 //!
-//! Data flows one way, through these rooms; [`convert`] is the corridor between them.
+//! Data flows one way, through these rooms; [`convert`] is the corridor between them, and
+//! [`admit`] its door.
 //!
 //! | room | takes | gives |
 //! |---|---|---|
@@ -29,6 +30,7 @@ pub mod image;
 pub mod publish;
 
 pub mod convert;
+pub mod admit;
 pub mod request;
 pub mod report;
 
