@@ -78,11 +78,19 @@ pub fn available(what: &str, is_there: bool) -> bool {
     is_there
 }
 
-pub fn has_tools(tools: &[&str]) -> bool {
+/// A tool of `PATH`, else one that `.ci/setup test` unpacked.
+fn tool(name: &str) -> Option<PathBuf> {
+    let unpacked = std::env::var_os("O2S_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"), PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    tools.iter().all(|tool| {
-        available(tool, std::env::split_paths(&path).any(|directory| directory.join(tool).exists()))
-    })
+    std::env::split_paths(&path)
+        .chain(["forky/bin", "trixie/bin"].map(|suite| unpacked.join(suite)))
+        .map(|directory| directory.join(name))
+        .find(|file| file.exists())
+}
+
+pub fn has_tools(tools: &[&str]) -> bool {
+    tools.iter().all(|name| available(name, tool(name).is_some()))
 }
 
 /// A file or directory of the shared data.
@@ -206,7 +214,7 @@ impl Distribution {
         );
         let path = dir.path().join("config.yml");
         std::fs::write(&path, config).unwrap();
-        let child = Command::new("docker-registry")
+        let child = Command::new(tool("docker-registry").unwrap())
             .arg("serve")
             .arg(&path)
             .stdout(Stdio::null())
