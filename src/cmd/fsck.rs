@@ -12,7 +12,7 @@ use crate::limits::Limits;
 /// Checks the image.
 pub fn run(args: &ImageArgs) -> Result<()> {
     let reader = open(&args.image)?;
-    let found = erofs::fsck(&reader, &Limits::default())?;
+    let found = erofs::fsck(&reader, &Limits::with(&args.limit))?;
     let image = Escaped(args.image.as_os_str().as_bytes());
     eprintln!("{image}: {} paths, {} bytes of contents, no errors", found.paths, found.bytes);
     Ok(())
