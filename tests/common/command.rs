@@ -75,7 +75,13 @@ impl Workdir {
 
     /// Runs the program, which must succeed and leave no temporary file.
     pub fn converts<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
-        let outcome = self.run(args);
+        self.converts_command(self.command().args(args))
+    }
+
+    /// Runs a command that [`Self::command`] gave, which must succeed.
+    #[track_caller]
+    pub fn converts_command(&self, command: &mut Command) -> Outcome {
+        let outcome = Outcome::of(command);
         assert_eq!(outcome.code, 0, "{outcome:#?}");
         assert_eq!(snapshot(&self.path("tmp")), BTreeMap::new(), "left in $TMPDIR");
         outcome

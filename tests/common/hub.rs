@@ -47,24 +47,24 @@ impl Hub {
 
     /// The arguments that convert the image, which is signed under the name of all layouts.
     pub fn arguments(&self, key: &Key) -> Vec<String> {
-        self.arguments_for(&self.reference(), key)
-    }
-
-    /// The same for another reference.
-    pub fn arguments_for(&self, reference: &str, key: &Key) -> Vec<String> {
-        vec![
-            reference.to_owned(),
-            "--tls-verify=false".to_owned(),
-            format!("--signed-identity={REPOSITORY}"),
-            format!("--key={}", key.public().display()),
-            "--output=image.raw".to_owned(),
-        ]
+        arguments(&self.reference(), key)
     }
 
     /// How often what ends so was asked for.
     pub fn asked_for(&self, end: &str) -> usize {
         self.server.requests().iter().filter(|request| request.path.ends_with(end)).count()
     }
+}
+
+/// The arguments that convert an image that is signed under the name of all layouts.
+pub fn arguments(reference: &str, key: &Key) -> Vec<String> {
+    vec![
+        reference.to_owned(),
+        "--tls-verify=false".to_owned(),
+        format!("--signed-identity={REPOSITORY}"),
+        format!("--key={}", key.public().display()),
+        "--output=image.raw".to_owned(),
+    ]
 }
 
 fn replies(

@@ -205,7 +205,7 @@ impl Layout {
             let name = if text("/annotations/kind").ends_with("sigs") {
                 format!("{}.sig", image.replace(':', "-"))
             } else {
-                image = digest.to_owned();
+                digest.clone_into(&mut image);
                 tag.to_owned()
             };
             documents.insert(format!("manifests/{name}"), document.expect("a document"));
