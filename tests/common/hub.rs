@@ -10,7 +10,7 @@ use super::sign::Key;
 /// The tag of the image; the extension is called `tool` after it.
 pub const TAG: &str = "1.tool";
 
-/// A registry with one repository, `test/image`.
+/// A registry with one image, in whatever repository.
 pub struct Hub {
     /// The server below, with all that it was asked.
     pub server: Server,
@@ -80,7 +80,8 @@ fn replies(
             *count += 1;
             *count - 1
         };
-        let found = request.path.strip_prefix("/v2/test/image/").and_then(|p| documents.get(p));
+        let place = ["/manifests/", "/blobs/"].iter().find_map(|kind| request.path.find(kind));
+        let found = place.and_then(|at| documents.get(request.path.get(at + 1..)?));
         let reply = match found {
             Some((media_type, bytes)) => {
                 Reply::blob(request, bytes).with("Content-Type", media_type)

@@ -323,7 +323,7 @@ fn row_91_a_name_that_is_not_there() {
     let key = need!(key(), "no openssl");
     let layout = signed(&key);
     let hub = Hub::new(&layout);
-    for rest in ["test/image:2.tool", "test/other:1.tool", "test/image"] {
+    for rest in ["test/image:2.tool", "test/other:2.tool", "test/image"] {
         let reference = format!("{}/{rest}", hub.server.host());
         let outcome = expect_run("91", "10 registry.absent", arguments(&reference, &key));
         assert!(outcome.stderr.contains("not in the registry"), "{outcome:#?}");
@@ -335,5 +335,51 @@ fn row_91_a_name_that_is_not_there() {
         ("dir:/nonexistent".to_owned(), "12 oci.io"),
     ] {
         expect_run("91", want, arguments(&reference, &key));
+    }
+}
+
+/// A lookup that fails hides no good signature elsewhere, and does not mean that there is none.
+#[test]
+fn a_failed_lookup_hides_no_signature() {
+    let key = need!(key(), "no openssl");
+    let mut layout = Layout::new();
+    let image = Image::new(&Tarball::minimal().finish());
+    let entry = layout.instance(&image, "amd64");
+    let instance = entry.pointer("/digest").and_then(|it| it.as_str()).unwrap().to_owned();
+    let index = layout.add_index(&[entry]);
+    layout.sign(&key, &index);
+    let of_index =
+        layout.documents(TAG)[&format!("manifests/{}.sig", index.replace(':', "-"))].clone();
+    layout.sign(&key, &instance);
+    let of_instance =
+        layout.documents(TAG)[&format!("manifests/{}.sig", index.replace(':', "-"))].clone();
+
+    let [index, instance] = [index, instance].map(|it| format!("{}.sig", it.replace(':', "-")));
+    let good = |(media_type, bytes): &(String, Vec<u8>)| {
+        Reply::ok(&**bytes).with("Content-Type", media_type)
+    };
+    let (of_index, of_instance) = (good(&of_index), good(&of_instance));
+    let absent = Reply::error(404, "MANIFEST_UNKNOWN");
+    let failed = Reply::error(400, "UNSUPPORTED");
+    for (index_reply, instance_reply, want) in [
+        (&of_index, &absent, "0"),
+        (&absent, &of_instance, "0"),
+        (&of_index, &failed, "0"),
+        (&failed, &of_instance, "0"),
+        (&failed, &absent, "10 registry.status"),
+        (&absent, &failed, "10 registry.status"),
+        (&failed, &failed, "10 registry.status"),
+        (&absent, &absent, "4 verify.unsigned"),
+    ] {
+        let places =
+            [(index.clone(), index_reply.clone()), (instance.clone(), instance_reply.clone())];
+        let hub = Hub::failing(&layout, move |request, _, reply| {
+            let place = places.iter().find(|(name, _)| request.path.ends_with(name));
+            place.map_or(reply, |(_, reply)| reply.clone())
+        });
+        let outcome = expect_of("2", want, &hub, &key, &["--platform", "linux/amd64"]);
+        let warned = outcome.stderr.contains("WARN");
+        let unsure = index_reply.status == 400 || instance_reply.status == 400;
+        assert!(want != "0" || warned == unsure, "{outcome:#?}");
     }
 }

@@ -129,3 +129,41 @@ fn a_refusal_for_people_says_nothing_on_standard_output() {
     let json = work.refuses(12, ["oci:/nonexistent", "--insecure-skip-signature"]);
     assert_eq!(text.stderr, json.stderr);
 }
+
+/// A key may come through a pipe, which is read once, and no further than any key reaches.
+#[test]
+fn keys_come_through_pipes() {
+    let key = need!(key(), "no openssl");
+    let layout = signed(&key);
+    let work = Workdir::new();
+    let program = work.command().get_program().to_owned();
+    let run = |script: &str| {
+        let mut command = std::process::Command::new("timeout");
+        command.args(["60", "bash", "-c", script]).arg(&program).arg(key.public());
+        command.arg(layout.reference()).arg(work.path("fifo"));
+        command.current_dir(work.path("out")).env("TMPDIR", work.path("tmp"));
+        Outcome::of(&mut command)
+    };
+    for good in [
+        "\"$0\" \"$2\" --key <(cat \"$1\") -o a.raw --force",
+        "\"$0\" \"$2\" --key <(sleep 0.3; cat \"$1\") -o a.raw --force",
+        "cat \"$1\" | \"$0\" \"$2\" --key /dev/stdin -o a.raw --force",
+        "\"$0\" \"$2\" --key /dev/stdin -o a.raw --force <\"$1\"",
+        "\"$0\" \"$2\" --key <(openssl ecparam -name prime256v1 -genkey -noout | \
+            openssl ec -pubout 2>/dev/null) --key <(cat \"$1\") -o a.raw --force",
+        "mkfifo \"$3\"; cat \"$1\" >\"$3\" & \"$0\" \"$2\" --key \"$3\" -o a.raw --force",
+    ] {
+        let outcome = run(good);
+        assert_eq!(outcome.code, 0, "{good}: {outcome:#?}");
+    }
+    for bad in [
+        "\"$0\" \"$2\" --key <(cat /dev/zero) -o a.raw --force",
+        "\"$0\" \"$2\" --key <(true) -o a.raw --force",
+        "true | \"$0\" \"$2\" --key /dev/stdin -o a.raw --force",
+        "\"$0\" \"$2\" --key /dev/zero -o a.raw --force",
+        "\"$0\" \"$2\" --key /dev/null -o a.raw --force",
+    ] {
+        let outcome = run(bad);
+        assert_eq!(outcome.code, 3, "{bad}: {outcome:#?}");
+    }
+}
