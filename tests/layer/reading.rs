@@ -98,7 +98,7 @@ fn row41_other_kinds_of_layers_are_refused() {
         assert!(error.to_string().contains(&format!("{media_type:?}")), "{error}");
     }
     let layer = Layer { urls: vec!["https://evil/".to_owned()], ..Layer::gzip(&tar) };
-    assert_eq!(read(&layer).unwrap_err().id(), "layer.urls");
+    assert_eq!(read(&layer).unwrap_err().id(), "oci.layer");
     let docker = "application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned();
     assert!(read(&Layer { media_type: docker, ..Layer::gzip(&tar) }).is_ok());
 }
