@@ -37,8 +37,8 @@ impl Compression {
     /// What a descriptor says; anything but a distributable, unencrypted tar layer without
     /// `urls` is refused (row 41, archive rule 4).
     pub fn of(descriptor: &Descriptor) -> Result<Self, Problem> {
-        let compression = descriptor.layer_compression();
-        Ok(match compression.map_err(|error| Problem::Descriptor(Box::new(error)))? {
+        let compression = descriptor.tar_layer();
+        Ok(match compression.map_err(|problem| Problem::Descriptor { problem })? {
             LayerCompression::None => Self::None,
             LayerCompression::Gzip => Self::Gzip,
             LayerCompression::Zstd => {

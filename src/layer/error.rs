@@ -22,8 +22,11 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The descriptor is not one of a layer that we read (row 41, archive rule 4).
-    #[error(transparent)]
-    Descriptor(Box<crate::oci::Error>),
+    #[error("{problem}")]
+    Descriptor {
+        /// What was found, and what was expected.
+        problem: String,
+    },
     /// The stored bytes do not decompress (rows 42, 44).
     #[error("{format}: {found}, expected {expected}")]
     Compressed {
@@ -225,8 +228,9 @@ impl From<Problem> for io::Error {
 impl Fault for Problem {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Descriptor(error) => error.exit_code(),
-            Self::Compressed { .. } | Self::Archive { .. } => ExitCode::Malformed,
+            Self::Descriptor { .. } | Self::Compressed { .. } | Self::Archive { .. } => {
+                ExitCode::Malformed
+            }
             Self::Limit { .. } => ExitCode::Limit,
             Self::Changed { .. } | Self::Cut { .. } | Self::DiffId { .. } => ExitCode::Integrity,
             Self::Read(_) | Self::Hold(_) | Self::Sink { .. } => ExitCode::Io,
@@ -235,7 +239,7 @@ impl Fault for Problem {
 
     fn id(&self) -> &'static str {
         match self {
-            Self::Descriptor(error) => error.id(),
+            Self::Descriptor { .. } => "layer.descriptor",
             Self::Compressed { .. } => "layer.compression",
             Self::Archive { .. } => "layer.archive",
             Self::Limit { .. } => "layer.limit",
@@ -250,8 +254,7 @@ impl Fault for Problem {
 
     fn advice(&self) -> String {
         match self {
-            Self::Descriptor(error) => error.advice(),
-            Self::Compressed { .. } | Self::Archive { .. } => {
+            Self::Descriptor { .. } | Self::Compressed { .. } | Self::Archive { .. } => {
                 "ask the image's publisher to build it anew".to_owned()
             }
             Self::Limit { limit, .. } => {
