@@ -20,6 +20,15 @@ macro_rules! limits {
             /// The names that `--limit` knows, with the default of each.
             pub const NAMES: &[(&str, u64)] = &[$(($name, $default),)+];
 
+            /// The defaults, changed by the arguments of `--limit`.
+            pub fn with(changes: &[LimitArg]) -> Self {
+                let mut limits = Self::default();
+                for change in changes {
+                    limits.set(&change.name, change.value);
+                }
+                limits
+            }
+
             /// Sets a limit by its name; false if there is none of that name.
             pub fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {

@@ -138,10 +138,7 @@ impl Request {
         let reference: Reference = text.parse()?;
         let format = format(args)?;
         let (path, name) = output(args, &reference, &format)?;
-        let mut limits = Limits::default();
-        for limit in &args.limit {
-            limits.set(&limit.name, limit.value);
-        }
+        let limits = Limits::with(&args.limit);
         let threads = match args.threads.and_then(|n| NonZeroUsize::new(n.into())) {
             Some(threads) => threads,
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 /// Checks the image.
 pub fn run(args: &ImageArgs) -> Result<()> {
     let reader = open(&args.image)?;
-    let found = erofs::fsck(&reader, &Limits::default())?;
+    let found = erofs::fsck(&reader, &Limits::with(&args.limit))?;
     let image = Escaped(args.image.as_os_str().as_bytes());
     let (paths, bytes) = (found.paths, found.bytes);
     let _ = writeln!(io::stderr(), "{image}: {paths} paths, {bytes} bytes of contents, no errors");
