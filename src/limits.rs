@@ -78,6 +78,8 @@ limits! {
     names = "names", 96 << 20;
     /// Bytes of one file that is read as text: os-release, SELinux policy, accounts.
     text_file = "text-file", 16 << 20;
+    /// Seconds for all waits of one run for a registry, and for tries that bring nothing.
+    retry_seconds = "retry-seconds", 120;
 }
 
 /// A `NAME=N` argument of `--limit`; `N` may end in `K`, `M` or `G` (powers of 1024).

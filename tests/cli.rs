@@ -98,6 +98,31 @@ fn a_fifo_is_no_image() {
     work.refuses(12, ["fsck", "fifo"]);
 }
 
+/// A stream that is full takes no image away, and no exit code.
+#[test]
+fn a_full_stream_changes_no_exit_code() {
+    let work = workdir();
+    let full = |arguments: &[&str], streams: [bool; 2]| {
+        let mut command = work.command();
+        command.args(&SAMPLE[..3]).args(["-v", "-o", "a.raw"]).args(arguments);
+        let sink = || fs::File::options().write(true).open("/dev/full").unwrap();
+        if streams[0] {
+            command.stdout(sink());
+        }
+        if streams[1] {
+            command.stderr(sink());
+        }
+        Outcome::of(&mut command)
+    };
+    assert_eq!(full(&[], [false, true]).code, 0);
+    assert_eq!(full(&[], [false, true]).code, 12, "it exists");
+    assert_eq!(full(&["--json"], [true, true]).code, 12, "it exists");
+    assert_eq!(full(&["--insecure-skip-signature"], [false, true]).code, 2);
+    let unreported = full(&["--json", "--force"], [true, false]);
+    assert_eq!(unreported.code, 12);
+    assert!(unreported.stderr.contains("the image is written, but not the report"));
+}
+
 /// The second run finds the objects in the store; what it says of fs-verity must not change.
 #[test]
 fn two_runs_say_the_same_of_verity() {

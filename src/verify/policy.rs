@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::NamedKey;
-use super::identity::{SignedName, is_host_like};
+use super::identity::SignedName;
 use crate::oci::Repository;
+use crate::oci::name::is_host_like;
 
 /// Whose signatures are accepted, and for which names.
 ///
