@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
     match &cli.command {
         None => cmd::convert::run(&cli.convert),
+        Some(Command::Verify(args)) => cmd::verify::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
     }
@@ -52,12 +53,7 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
 fn complain(error: &Error, json: bool) {
     let fault = error.fault();
     if json {
-        let object = serde_json::json!({ "error": {
-            "id": fault.id(),
-            "exit_code": fault.exit_code().number(),
-            "message": fault.to_string(),
-            "advice": fault.advice(),
-        }});
+        let object = serde_json::json!({ "error": error.to_json() });
         // Nobody is left to tell if standard output is gone.
         let _ = writeln!(io::stdout(), "{object:#}");
     }

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing::Level;
 
+use super::log;
 use crate::cli::ConvertArgs;
 use crate::convert::{Progress, convert};
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::{image, publish};
 
 /// Converts an image as the command line says.
 pub fn run(args: &ConvertArgs) -> Result<()> {
-    log(args);
+    log(args.quiet, args.verbose);
     let request = Request::from_args(args)?;
     let mut bar = Bar::new(!args.quiet && io::stderr().is_terminal());
     let report = convert(&request, &mut bar);
@@ -34,24 +34,6 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         print_report(&report).map_err(image::Error::Io)?;
     }
     Ok(())
-}
-
-/// Messages go to standard error: warnings, with -v what is done, with -vv what is fetched.
-fn log(args: &ConvertArgs) {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => Level::ERROR,
-        (false, 0) => Level::WARN,
-        (false, 1) => Level::INFO,
-        (false, _) => Level::DEBUG,
-    };
-    // A second subscriber is refused: then this is a test, and it has one.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .try_init();
 }
 
 fn print_report(report: &Report) -> io::Result<()> {

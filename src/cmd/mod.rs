@@ -3,12 +3,14 @@
 pub mod convert;
 pub mod dump;
 pub mod fsck;
+pub mod verify;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use tracing::Level;
 
 use crate::image::{Error, erofs};
 
@@ -23,4 +25,22 @@ fn open(path: &Path) -> Result<erofs::Reader, Error> {
         return Err(failed(io::Error::other("found no regular file, expected an image")));
     }
     erofs::Reader::open(file)
+}
+
+/// Messages go to standard error: warnings, with -v what is done, with -vv what is fetched.
+fn log(quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => Level::ERROR,
+        (false, 0) => Level::WARN,
+        (false, 1) => Level::INFO,
+        (false, _) => Level::DEBUG,
+    };
+    // A second subscriber is refused: then this is a test, and it has one.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .try_init();
 }

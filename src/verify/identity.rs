@@ -1,10 +1,12 @@
 //! The name that was signed: a `docker-reference`, and whether it is the repository asked for.
 
+use std::fmt;
+
 use crate::oci::{Digest, Repository};
 
 /// A `docker-reference` taken apart (distribution's reference grammar).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SignedName {
+pub struct SignedName {
     /// Host and path, in the form that [`normal`] gives.
     pub repository: Repository,
     /// cosign signs none, skopeo does; it is not compared (L6).
@@ -15,7 +17,13 @@ pub(super) struct SignedName {
 
 impl SignedName {
     /// Parses `[HOST/]PATH[:TAG][@DIGEST]`; without a host it is Docker Hub's, as Docker has it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// The error says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Docker takes such a text for the identifier of an image.
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err("expected a name, not 64 hexadecimal digits".to_owned());
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(|e| format!("{e}"))?)),
             None => (text, None),
@@ -47,9 +55,41 @@ impl SignedName {
         Ok(Self { repository: normal(&repository), tag: tag.map(str::to_owned), digest })
     }
 
+    /// The name that an image of a registry is asked for by.
+    pub fn asked(repository: &Repository, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        Self { repository: normal(repository), tag: tag.map(str::to_owned), digest }
+    }
+
+    /// Whether it names no particular image of the repository.
+    pub fn is_name_only(&self) -> bool {
+        self.tag.is_none() && self.digest.is_none()
+    }
+
+    /// Whether a text is a host, or a host and the beginning of a path: what `remapIdentity` of
+    /// containers-policy.json(5) takes for a prefix.
+    pub fn is_prefix(text: &str) -> bool {
+        match text.split_once('/') {
+            Some((host, path)) => is_host(host) && path.split('/').all(is_path_component),
+            None => is_host(text),
+        }
+    }
+
     /// Whether it names `repository`.
     pub(super) fn is_in(&self, repository: &Repository) -> bool {
         self.repository == normal(repository)
+    }
+}
+
+impl fmt::Display for SignedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
     }
 }
 
@@ -190,6 +230,7 @@ mod tests {
             "q.io/ä",
             "https://q.io/a",
             "q_.io/a",
+            &"0a".repeat(32),
             &long,
             &long_tag,
         ] {

@@ -55,6 +55,9 @@ impl Workdir {
             "REGISTRY_AUTH_FILE",
             "XDG_RUNTIME_DIR",
             "XDG_CONFIG_HOME",
+            "XDG_STATE_HOME",
+            "CONTAINERS_POLICY_JSON",
+            "CONTAINERS_REGISTRIES_CONF",
             "DOCKER_CONFIG",
             "HTTP_PROXY",
             "HTTPS_PROXY",
@@ -68,9 +71,16 @@ impl Workdir {
         command
     }
 
-    /// Runs the program.
+    /// Runs the program, with a state of its own: root's is this machine's.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
-        Outcome::of(self.command().args(args))
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut command = self.command();
+        command.args(&args);
+        let has_no_state = ["dump", "fsck"].map(OsStr::new);
+        if args.first().is_none_or(|first| !has_no_state.contains(&&**first)) {
+            command.arg("--state-dir").arg(self.path("state"));
+        }
+        Outcome::of(&mut command)
     }
 
     /// Runs the program, which must succeed and leave no temporary file.
