@@ -70,6 +70,8 @@ pub struct Admitted {
     digest: oci::Digest,
     /// What somebody has signed: the index or the manifest; none if nobody was asked.
     pub signed: Option<oci::Digest>,
+    /// The names that were signed.
+    names: Vec<String>,
     /// What else was signed, by each requirement's signature.
     annotations: Vec<BTreeMap<String, Value>>,
     /// When it was signed, as somebody says whom the policy trusts with it.
@@ -132,6 +134,7 @@ impl<'r> Examination<'r> {
                 digest: self.resolved.manifest.digest,
                 signature: report::Signature::Skipped,
                 signed: None,
+                names: Vec::new(),
                 annotations: Vec::new(),
                 signed_at: None,
             });
@@ -162,6 +165,7 @@ impl<'r> Examination<'r> {
             digest: self.resolved.manifest.digest,
             signature: report::Signature::verified(&accepted, &decision.origin),
             signed: Some(*first.digest),
+            names: accepted.iter().map(|accepted| accepted.signed_reference.clone()).collect(),
             signed_at: accepted.iter().filter_map(signed_at).max(),
             annotations: accepted.into_iter().map(|accepted| accepted.annotations).collect(),
         })

@@ -405,7 +405,7 @@ fn visible(name: String) -> Result<String, Error> {
 }
 
 /// The extension in a tag that starts with a release: `iwd` in `41.iwd`.
-fn extension_in_tag(tag: &str) -> Option<&str> {
+pub(crate) fn extension_in_tag(tag: &str) -> Option<&str> {
     let (release, name) = tag.split_once('.')?;
     let is_release = !release.is_empty() && release.bytes().all(|b| b.is_ascii_digit());
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Admitted, Error};
 use crate::error::Result;
 use crate::oci::{Digest, ImageConfig, Reference, Resolved};
-use crate::request::{Checks, Trust, Wanted};
+use crate::request::{Checks, Trust, Wanted, extension_in_tag};
 use crate::trust::{Accepted, Revoked, State, Tracked, TrustSources};
-use crate::verify::{LayerDescriptor, Verified};
+use crate::verify::{LayerDescriptor, SignedName, Verified};
 
 /// Where images say their version and their name.
 const VERSION: &str = "org.opencontainers.image.version";
@@ -89,7 +89,8 @@ impl<'r> Precautions<'r> {
             return Ok(Bound { wanted, name_is_signed: true, newest: None });
         }
         check_age(&wanted.checks, admitted.signed_at, Timestamp::now())?;
-        let name_is_signed = check_names(&wanted.checks, admitted, config)?;
+        let tag = followed(wanted).map(|(_, tag)| tag);
+        let name_is_signed = check_names(&wanted.checks, tag, admitted, config)?;
         let newest = match (state, followed(wanted)) {
             (Some(state), Some((repository, tag))) => {
                 let tracked = Tracked::new(repository, tag, &config.platform);
@@ -164,14 +165,24 @@ fn check_age(checks: &Checks, signed_at: Option<Timestamp>, now: Timestamp) -> R
     Ok(())
 }
 
-/// Whether the signed image carries the extension's name; another one is refused.
-fn check_names(checks: &Checks, admitted: &Admitted, config: &ImageConfig) -> Result<bool, Error> {
-    let title = config.label(TITLE).map(|title| (title, "label org.opencontainers.image.title"));
+/// Whether the signed image carries the extension's name, or the tag that it is asked for by;
+/// another name is refused.
+fn check_names(
+    checks: &Checks,
+    tag: Option<&str>,
+    admitted: &Admitted,
+    config: &ImageConfig,
+) -> Result<bool, Error> {
+    // skopeo signs the tag, too; it may have been copied since, but not to another name's.
+    let names = admitted.names.iter().filter_map(|name| SignedName::parse(name).ok());
+    let tags: Vec<_> = names.filter_map(|name| name.tag).filter(|_| tag.is_some()).collect();
+    let of_tag = tags.iter().filter_map(|tag| Some((extension_in_tag(tag)?, "signed tag")));
     let of_signature = admitted.annotations.iter().filter_map(|annotations| {
         Some((annotations.get(NAME)?.as_str()?, "annotation name of the signature"))
     });
-    let mut is_signed = false;
-    for (found, from) in of_signature.chain(title) {
+    let title = config.label(TITLE).map(|title| (title, "label org.opencontainers.image.title"));
+    let mut is_signed = tags.iter().any(|signed| Some(&**signed) == tag);
+    for (found, from) in of_tag.chain(of_signature).chain(title) {
         match &checks.name {
             Some(expected) if found != expected && !checks.rename => {
                 let (found, expected) = (found.to_owned(), expected.clone());

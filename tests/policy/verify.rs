@@ -1,0 +1,148 @@
+//! `oci2sysext verify` as a gate: what it says, what it writes, and how it ends.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::command::{Outcome, Workdir, snapshot};
+use crate::common::need;
+use crate::common::registry::{Options, Registry};
+use crate::common::sign::Signer;
+use crate::{image_of, site};
+
+/// Rows 16, 17, 93 and 100, and the other ends that a gate must tell apart.
+#[test]
+fn rows_16_17_93_100_each_end_has_its_code() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let host = site.host();
+    let (key, stranger) = (site.first.public(), site.second.public());
+    let (key, stranger) = (key.display().to_string(), stranger.display().to_string());
+    let work = Workdir::new();
+    let signed = format!("{host}/t/plain:1");
+    let run = |words: &[&str]| {
+        let words: Vec<_> = ["verify", "--tls-verify=false"].iter().chain(words).collect();
+        let outcome = work.run(&words);
+        let json = work.run(words.into_iter().chain(&["--json"]));
+        assert_eq!(outcome.code, json.code, "{json:#?}");
+        let report = json.json();
+        assert_eq!(report["accepted"], json!(json.code == 0), "{report:#}");
+        let code = report.pointer("/error/exit_code").cloned().unwrap_or(json!(0));
+        assert_eq!(code, json!(json.code), "{report:#}");
+        assert!(outcome.code != 0 || !outcome.stdout.is_empty(), "{outcome:#?}");
+        assert!(outcome.code == 0 || outcome.stdout.is_empty(), "{outcome:#?}");
+        assert!(outcome.stderr.lines().count() >= 2, "{outcome:#?}");
+        (outcome.code, report)
+    };
+    let policy = |text: &str| site.file(text).display().to_string();
+    let anything = policy(r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
+    let empty = policy(r#"{"default":[]}"#);
+    let unknown = policy(r#"{"default":[{"type":"somethingElse"}]}"#);
+    let twice = policy(r#"{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}"#);
+    let reject = policy(r#"{"default":[{"type":"reject"}]}"#);
+    for (row, code, words) in [
+        ("good", 0, vec!["--key", &*key, &signed]),
+        ("1", 4, vec!["--key", &key, &format!("{host}/t/unsigned:1")]),
+        ("3", 4, vec!["--key", &stranger, &signed]),
+        ("5", 5, vec!["--key", &key, &format!("{host}/t/vendor:1")]),
+        ("5", 5, vec!["--key", &key, "--signed-identity", "quay.io/a/b", &signed]),
+        (
+            "any name",
+            0,
+            vec!["--key", &key, "--signed-identity", "any", &format!("{host}/t/vendor:1")],
+        ),
+        ("row 16", 3, vec!["--policy", &empty, &signed]),
+        ("row 16", 3, vec!["--policy", &unknown, &signed]),
+        ("row 16", 3, vec!["--policy", &twice, &signed]),
+        ("row 17", 3, vec!["--policy", &anything, &signed]),
+        ("rejected", 3, vec!["--policy", &reject, &signed]),
+        ("no policy", 3, vec!["--policy", "/nonexistent", &signed]),
+        ("18", 3, vec!["--key", "/nonexistent", &signed]),
+        ("row 93", 3, vec![&signed]),
+        ("row 100", 2, vec!["--key", &key, "plain:1"]),
+        ("row 100", 2, vec!["--key", &key, "t/plain:1"]),
+        ("91", 10, vec!["--key", &key, &format!("{host}/t/missing:1")]),
+        ("91", 10, vec!["--key", &key, &format!("{host}/t/plain:2")]),
+        ("refused", 10, vec!["--key", &key, "127.0.0.1:1/t/plain:1"]),
+        ("local", 12, vec!["--key", &key, "oci:/nonexistent"]),
+    ] {
+        let (found, report) = run(&words);
+        assert_eq!(found, code, "{row}: {words:?} {report:#}");
+    }
+}
+
+/// 11: a registry that wants credentials.
+#[test]
+fn a_password_is_asked_for() {
+    let key = need!(Signer::OpenSsl.new_key(), "no openssl");
+    let options = Options { basic: true, ..Options::default() };
+    let registry = need!(Registry::start(&options), "no docker-registry or htpasswd");
+    let work = Workdir::new();
+    let reference = format!("{}/a:1", registry.address());
+    let key = key.public().display().to_string();
+    let words = ["verify", "--tls-verify=false", "--key", &key, &reference];
+    assert_eq!(work.run(words).code, 11);
+}
+
+/// Every signature is listed, and why it counts or not; no layer is fetched.
+#[test]
+fn every_signature_is_accounted_for() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let host = site.host();
+    let name = "verify/many";
+    let image = image_of("2026-01-01T00:00:00Z", &json!({}));
+    let digest = site.push(&format!("{name}:1"), &image);
+    let good = crate::payload(&format!("{host}/{name}"), &digest, &json!({ "by": "first" }));
+    let foreign = crate::payload("quay.io/another/one", &digest, &Value::Null);
+    let other = crate::payload(&format!("{host}/{name}"), &crate::digest(b"other"), &Value::Null);
+    let by = |key: &crate::Key, payload: &str| (payload.to_owned(), key.sign(payload.as_bytes()));
+    site.sign(
+        name,
+        &digest,
+        &[
+            by(&site.second, &good),
+            by(&site.first, &foreign),
+            by(&site.first, &other),
+            (good.clone(), "!".to_owned()),
+            by(&site.first, &good),
+        ],
+    );
+    let work = Workdir::new();
+    let key = site.first.public().display().to_string();
+    let reference = format!("{host}/{name}:1");
+    let file = work.path("digest");
+    let before = snapshot(&work.path("out"));
+    let words = ["verify", "--tls-verify=false", "--json", "--key", &key];
+    let file_words = ["--output-manifest-digest", file.to_str().unwrap(), &reference];
+    let outcome = work.run(words.iter().chain(&file_words));
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let report = outcome.json();
+    let found: Vec<_> = report["signatures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["accepted"].as_bool().unwrap(), one["exit_code"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(found, [(false, 4), (false, 5), (false, 4), (false, 4), (true, 0)], "{report:#}");
+    assert_eq!(report["signatures"][4]["annotations"], json!({ "by": "first" }));
+    assert_eq!(report["digest"], json!(digest));
+    assert_eq!(fs::read_to_string(&file).unwrap(), digest);
+    assert_eq!(before, snapshot(&work.path("out")));
+    let log = site.registry.log();
+    for layer in image.manifest["layers"].as_array().unwrap() {
+        let blob = format!("GET /v2/{name}/blobs/{}", layer["digest"].as_str().unwrap());
+        assert!(!log.contains(&blob), "a layer was fetched: {blob}");
+    }
+    // The line on standard output is a reference for later steps.
+    let pinned = work.run(["verify", "--tls-verify=false", "-q", "--key", &key, &reference]);
+    assert_eq!(pinned.stdout, format!("{host}/{name}@{digest}\n"));
+    let again = ["--tls-verify=false", "--key", &key, pinned.stdout.trim(), "-o", "many.raw"];
+    work.converts(again);
+
+    // Without the good one: 5, and nothing is written.
+    fs::remove_file(&file).unwrap();
+    let mut command = work.command();
+    command.args(words).args(file_words).args(["-a", "by=second", "--state-dir"]);
+    let refused = Outcome::of(command.arg(work.path("state")));
+    assert_eq!(refused.code, 5, "{refused:#?}");
+    assert!(!file.exists());
+}
