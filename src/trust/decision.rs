@@ -97,3 +97,169 @@ fn attachments(sources: &TrustSources, words: &Words, scopes: &Scopes) -> Result
     };
     Ok(registries_d.use_attachments(&scopes.names))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::error::{ExitCode, Fault};
+    use crate::trust::{Locations, decide};
+
+    fn key(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("testdata/signatures/keys")
+            .join(format!("{name}.pub"))
+    }
+
+    /// A root with configuration of its own.
+    struct Place {
+        root: tempfile::TempDir,
+        sources: TrustSources,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let at = |name: &str| root.path().join(name);
+            let locations = Locations {
+                policies: vec![at("own.json"), at("etc.json")],
+                registries_d: vec![at("own.d"), at("etc.d")],
+                ..Locations::default()
+            };
+            let keys_dir = at("keys");
+            let sources = TrustSources { keys_dir, locations, compiled_in: vec![], as_root: false };
+            Self { root, sources }
+        }
+
+        fn write(&self, name: &str, policy: &Value) -> PathBuf {
+            let path = self.root.path().join(name);
+            fs::write(&path, policy.to_string()).unwrap();
+            path
+        }
+
+        fn decide(&self, words: &Words) -> Result<(TrustOrigin, Vec<String>), Error> {
+            let decision = decide(&self.sources, words, &"q.io/a:1".parse().unwrap())?;
+            let keys = decision.requirements().flat_map(Policy::keys);
+            Ok((decision.origin.clone(), keys.map(|key| key.name.clone()).collect()))
+        }
+
+        fn keys(&self, words: &Words) -> Vec<String> {
+            self.decide(words).unwrap().1
+        }
+    }
+
+    fn by_key(name: &str) -> Value {
+        json!([{ "type": "sigstoreSigned", "keyPath": key(name) }])
+    }
+
+    #[test]
+    fn the_policy_decides_before_the_keys_directory_and_after_the_command_line() {
+        let place = Place::new();
+        let nothing = Words::default();
+        fs::create_dir(&place.sources.keys_dir).unwrap();
+        fs::copy(key("p384"), place.sources.keys_dir.join("dir.pub")).unwrap();
+        assert_eq!(place.keys(&nothing), ["dir.pub"]);
+        place.write("etc.json", &json!({ "default": by_key("p256") }));
+        assert_eq!(place.keys(&nothing), ["p256.pub"]);
+        // Only the first file that exists counts.
+        let own = json!({ "default": [{ "type": "reject" }],
+            "transports": { "docker": { "q.io": by_key("ed25519") } } });
+        let own = place.write("own.json", &own);
+        let (origin, keys) = place.decide(&nothing).unwrap();
+        assert_eq!(keys, ["ed25519.pub"]);
+        assert_eq!(origin, TrustOrigin::Policy { path: own, scope: "docker:q.io".to_owned() });
+        let words = Words { keys: vec![key("rsa2048")], ..Words::default() };
+        assert_eq!(place.keys(&words), ["rsa2048.pub"]);
+        let named = place.write("named.json", &json!({ "default": by_key("p521") }));
+        let words = Words { policy: Some(named), ..Words::default() };
+        assert_eq!(place.keys(&words), ["p521.pub"]);
+        let words = Words { keys: vec![key("rsa2048")], ..words };
+        assert_eq!(place.keys(&words), ["rsa2048.pub"]);
+    }
+
+    /// Row 17: that a policy accepts anything is no reason to trust; the next source is asked.
+    #[test]
+    fn row_17_a_policy_that_accepts_anything_leaves_it_to_the_next() {
+        let mut place = Place::new();
+        let anything = json!({ "default": [{ "type": "insecureAcceptAnything" }] });
+        let file = place.write("etc.json", &anything);
+        let error = place.decide(&Words::default()).unwrap_err();
+        assert!(matches!(error, Error::NoTrust { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Trust);
+        fs::create_dir(&place.sources.keys_dir).unwrap();
+        fs::copy(key("p384"), place.sources.keys_dir.join("dir.pub")).unwrap();
+        assert_eq!(place.keys(&Words::default()), ["dir.pub"]);
+        // The one of the command line is final.
+        let words = Words { policy: Some(file.clone()), ..Words::default() };
+        assert!(matches!(place.decide(&words).unwrap_err(), Error::AcceptsAnything { .. }));
+        // One that is named must be there.
+        place.sources.locations.named_policy = Some(file.with_file_name("missing.json"));
+        assert!(matches!(place.decide(&Words::default()), Err(Error::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_used_is_not_passed_over() {
+        let place = Place::new();
+        fs::create_dir(&place.sources.keys_dir).unwrap();
+        fs::copy(key("p384"), place.sources.keys_dir.join("dir.pub")).unwrap();
+        let verdict = |policy: &Value| {
+            place.write("etc.json", policy);
+            let error = place.decide(&Words::default()).unwrap_err();
+            assert_eq!(error.exit_code(), ExitCode::Trust, "{error}");
+            assert!(!error.to_string().contains('\n') && !error.advice().is_empty());
+            error.id()
+        };
+        let reject = json!([{ "type": "reject" }]);
+        let gpg = json!({ "type": "signedBy", "keyType": "GPGKeys", "keyPath": "/gpg" });
+        let missing = json!([{ "type": "sigstoreSigned", "keyPath": "/nonexistent" }]);
+        let rekor = json!([{ "type": "sigstoreSigned", "keyPath": key("p256"),
+            "rekorPublicKeyPath": key("p256") }]);
+        assert_eq!(verdict(&json!({ "default": reject })), "trust.rejected");
+        assert_eq!(verdict(&json!({ "default": [gpg] })), "trust.unsupported");
+        assert_eq!(verdict(&json!({ "default": rekor })), "trust.unsupported");
+        assert_eq!(verdict(&json!({ "default": missing })), "trust.unreadable");
+        assert_eq!(verdict(&json!({ "default": [] })), "trust.configuration");
+        assert_eq!(verdict(&json!("nonsense")), "trust.configuration");
+        // GPG elsewhere is only parsed, as in the files of Fedora and RHEL.
+        let stock = json!({ "default": [{ "type": "insecureAcceptAnything" }],
+            "transports": { "docker": { "registry.redhat.io": [gpg] } } });
+        place.write("etc.json", &stock);
+        assert_eq!(place.keys(&Words::default()), ["dir.pub"]);
+    }
+
+    #[test]
+    fn root_uses_no_policy_that_others_can_write() {
+        let mut place = Place::new();
+        place.sources.as_root = true;
+        let path = place.write("etc.json", &json!({ "default": by_key("p256") }));
+        for (mode, is_safe) in [(0o644, true), (0o664, false), (0o646, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let root_owns = rustix::process::geteuid().is_root();
+            let decision = place.decide(&Words::default());
+            assert_eq!(decision.is_ok(), is_safe && root_owns, "{mode:o}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn registries_d_says_where_signatures_are_and_only_for_registries() {
+        let place = Place::new();
+        place.write("etc.json", &json!({ "default": by_key("p256") }));
+        let attachments = |reference: &str| {
+            let reference = reference.parse().unwrap();
+            decide(&place.sources, &Words::default(), &reference).unwrap().attachments
+        };
+        assert!(!attachments("q.io/a:1"));
+        assert!(attachments("oci:/nonexistent/layout"));
+        let yes = "docker: {q.io: {use-sigstore-attachments: true}}";
+        for (directory, text, expected) in [("etc.d", yes, true), ("own.d", "docker: {}", false)] {
+            let directory = place.root.path().join(directory);
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("a.yaml"), text).unwrap();
+            assert_eq!(attachments("q.io/a:1"), expected, "the first directory counts alone");
+        }
+    }
+}

@@ -146,3 +146,43 @@ fn every_signature_is_accounted_for() {
     assert_eq!(refused.code, 5, "{refused:#?}");
     assert!(!file.exists());
 }
+
+/// Local copies have scopes of their own, and no name to compare with. skopeo does not read the
+/// signatures of layouts: here the program accepts more, by what the policy names exactly.
+#[test]
+fn a_policy_for_local_copies() {
+    use crate::common::layout::{Image, Layout, REPOSITORY};
+    use crate::common::tarball::Tarball;
+    let key = need!(Signer::OpenSsl.new_key(), "no openssl");
+    let layout = Layout::signed(&key, &Image::new(&Tarball::minimal().finish()));
+    let reference = layout.reference();
+    let path = reference.trim_start_matches("oci:").to_owned();
+    let parent = std::path::Path::new(&path).parent().unwrap().display().to_string();
+    let work = Workdir::new();
+    let requirement = |identity: Value| json!([{ "type": "sigstoreSigned", "keyPath": key.public(), "signedIdentity": identity }]);
+    let exact = requirement(json!({ "type": "exactRepository", "dockerRepository": REPOSITORY }));
+    let other = json!({ "type": "exactRepository", "dockerRepository": "registry.example/other" });
+    let reject = json!([{ "type": "reject" }]);
+    for (transport, scope, requirements, code) in [
+        ("oci", path.as_str(), &exact, 0),
+        ("oci", &parent, &exact, 0),
+        ("oci", "", &exact, 0),
+        ("oci", "/nonexistent", &exact, 3),
+        ("dir", &path, &exact, 3),
+        ("docker", "", &exact, 3),
+        ("oci", &path, &requirement(other), 5),
+        ("oci", &path, &requirement(json!({ "type": "matchRepository" })), 5),
+        ("oci", &path, &requirement(json!({ "type": "matchRepoDigestOrExact" })), 5),
+        ("oci", &path, &reject, 3),
+    ] {
+        let policy = work.path("policy.json");
+        let scopes = json!({ transport: { scope: requirements } });
+        fs::write(&policy, json!({ "default": reject, "transports": scopes }).to_string()).unwrap();
+        let policy = policy.display().to_string();
+        let outcome = work.run(["verify", "--policy", &policy, &reference]);
+        assert_eq!(outcome.code, code, "{transport}:{scope} {requirements}: {outcome:#?}");
+        if code == 0 {
+            work.converts(["--policy", &policy, &reference, "-o", "a.raw", "--force"]);
+        }
+    }
+}
