@@ -8,65 +8,104 @@ use crate::common::command::{Outcome, Workdir, snapshot};
 use crate::common::need;
 use crate::common::registry::{Options, Registry};
 use crate::common::sign::Signer;
-use crate::{image_of, site};
+use crate::{Site, image_of, site};
 
-/// Rows 16, 17, 93 and 100, and the other ends that a gate must tell apart.
+/// Runs `verify` with and without `--json`, which must be of one mind; the exit code.
+fn gate(site: &Site, words: &[&str]) -> i32 {
+    let work = Workdir::new();
+    let words: Vec<_> = ["verify", "--tls-verify=false"].iter().chain(words).collect();
+    let outcome = work.run(&words);
+    let json = work.run(words.into_iter().chain(&["--json"]));
+    assert_eq!(outcome.code, json.code, "{} {json:#?}", site.host());
+    let report = json.json();
+    assert_eq!(report["accepted"], json!(json.code == 0), "{report:#}");
+    let code = report.pointer("/error/exit_code").cloned().unwrap_or(json!(0));
+    assert_eq!(code, json!(json.code), "{report:#}");
+    assert!(outcome.code != 0 || !outcome.stdout.is_empty(), "{outcome:#?}");
+    assert!(outcome.code == 0 || outcome.stdout.is_empty(), "{outcome:#?}");
+    assert!(outcome.stderr.lines().count() >= 2, "{outcome:#?}");
+    outcome.code
+}
+
+/// What a conversion and a verification of a signed image end with, by a policy.
+#[track_caller]
+fn by_policy(site: &Site, policy: &str) -> i32 {
+    let policy = site.file(policy).display().to_string();
+    let signed = format!("{}/t/plain:1", site.host());
+    let code = gate(site, &["--policy", &policy, &signed]);
+    let refused =
+        Workdir::new().refuses(code, ["--tls-verify=false", "--policy", &policy, &signed]);
+    assert!(refused.stdout.is_empty());
+    code
+}
+
 #[test]
-fn rows_16_17_93_100_each_end_has_its_code() {
+fn row_16_a_policy_with_a_mistake() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    for policy in [
+        r#"{"default":[]}"#,
+        r#"{"default":[{"type":"somethingElse"}]}"#,
+        r#"{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}"#,
+        r#"{"default":[{"type":"insecureAcceptAnything","type":"reject"}]}"#,
+    ] {
+        assert_eq!(by_policy(&site, policy), 3, "{policy}");
+    }
+}
+
+#[test]
+fn row_17_a_policy_that_accepts_anything() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    assert_eq!(by_policy(&site, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#), 3);
+}
+
+#[test]
+fn row_93_nobody_is_trusted() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let signed = format!("{}/t/plain:1", site.host());
+    assert_eq!(gate(&site, &[&signed]), 3);
+    Workdir::new().refuses(3, ["--tls-verify=false", &signed]);
+}
+
+#[test]
+fn row_100_a_short_name() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let key = site.first.public().display().to_string();
+    // An alias makes no short name a long one.
+    let conf = "unqualified-search-registries = ['quay.io']\n[aliases]\n'plain' = 'quay.io/plain'";
+    let conf = site.file(conf).display().to_string();
+    for name in ["plain", "plain:1", "t/plain:1", "library/plain"] {
+        let words = ["--key", &*key, "--registries-conf", &conf, name];
+        assert_eq!(gate(&site, &words), 2, "{name}");
+        Workdir::new().refuses(2, words);
+    }
+}
+
+/// The ends that a gate must tell apart.
+#[test]
+fn each_end_has_its_code() {
     let site = need!(site(), "no docker-registry, openssl or skopeo");
     let host = site.host();
     let (key, stranger) = (site.first.public(), site.second.public());
     let (key, stranger) = (key.display().to_string(), stranger.display().to_string());
-    let work = Workdir::new();
-    let signed = format!("{host}/t/plain:1");
-    let run = |words: &[&str]| {
-        let words: Vec<_> = ["verify", "--tls-verify=false"].iter().chain(words).collect();
-        let outcome = work.run(&words);
-        let json = work.run(words.into_iter().chain(&["--json"]));
-        assert_eq!(outcome.code, json.code, "{json:#?}");
-        let report = json.json();
-        assert_eq!(report["accepted"], json!(json.code == 0), "{report:#}");
-        let code = report.pointer("/error/exit_code").cloned().unwrap_or(json!(0));
-        assert_eq!(code, json!(json.code), "{report:#}");
-        assert!(outcome.code != 0 || !outcome.stdout.is_empty(), "{outcome:#?}");
-        assert!(outcome.code == 0 || outcome.stdout.is_empty(), "{outcome:#?}");
-        assert!(outcome.stderr.lines().count() >= 2, "{outcome:#?}");
-        (outcome.code, report)
-    };
-    let policy = |text: &str| site.file(text).display().to_string();
-    let anything = policy(r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
-    let empty = policy(r#"{"default":[]}"#);
-    let unknown = policy(r#"{"default":[{"type":"somethingElse"}]}"#);
-    let twice = policy(r#"{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}"#);
-    let reject = policy(r#"{"default":[{"type":"reject"}]}"#);
-    for (row, code, words) in [
+    let at = |name: &str| format!("{host}/t/{name}");
+    let signed = at("plain:1");
+    let reject = site.file(r#"{"default":[{"type":"reject"}]}"#).display().to_string();
+    for (what, code, words) in [
         ("good", 0, vec!["--key", &*key, &signed]),
-        ("1", 4, vec!["--key", &key, &format!("{host}/t/unsigned:1")]),
-        ("3", 4, vec!["--key", &stranger, &signed]),
-        ("5", 5, vec!["--key", &key, &format!("{host}/t/vendor:1")]),
-        ("5", 5, vec!["--key", &key, "--signed-identity", "quay.io/a/b", &signed]),
-        (
-            "any name",
-            0,
-            vec!["--key", &key, "--signed-identity", "any", &format!("{host}/t/vendor:1")],
-        ),
-        ("row 16", 3, vec!["--policy", &empty, &signed]),
-        ("row 16", 3, vec!["--policy", &unknown, &signed]),
-        ("row 16", 3, vec!["--policy", &twice, &signed]),
-        ("row 17", 3, vec!["--policy", &anything, &signed]),
+        ("row 1", 4, vec!["--key", &key, &at("unsigned:1")]),
+        ("row 3", 4, vec!["--key", &stranger, &signed]),
+        ("row 5", 5, vec!["--key", &key, &at("vendor:1")]),
+        ("row 5", 5, vec!["--key", &key, "--signed-identity", "quay.io/a/b", &signed]),
+        ("any name", 0, vec!["--key", &key, "--signed-identity", "any", &at("vendor:1")]),
         ("rejected", 3, vec!["--policy", &reject, &signed]),
         ("no policy", 3, vec!["--policy", "/nonexistent", &signed]),
-        ("18", 3, vec!["--key", "/nonexistent", &signed]),
-        ("row 93", 3, vec![&signed]),
-        ("row 100", 2, vec!["--key", &key, "plain:1"]),
-        ("row 100", 2, vec!["--key", &key, "t/plain:1"]),
-        ("91", 10, vec!["--key", &key, &format!("{host}/t/missing:1")]),
-        ("91", 10, vec!["--key", &key, &format!("{host}/t/plain:2")]),
+        ("row 18", 3, vec!["--key", "/nonexistent", &signed]),
+        ("row 91", 10, vec!["--key", &key, &at("missing:1")]),
+        ("row 91", 10, vec!["--key", &key, &at("plain:2")]),
         ("refused", 10, vec!["--key", &key, "127.0.0.1:1/t/plain:1"]),
-        ("local", 12, vec!["--key", &key, "oci:/nonexistent"]),
+        ("row 91", 12, vec!["--key", &key, "oci:/nonexistent"]),
     ] {
-        let (found, report) = run(&words);
-        assert_eq!(found, code, "{row}: {words:?} {report:#}");
+        assert_eq!(gate(&site, &words), code, "{what}: {words:?}");
     }
 }
 
