@@ -14,6 +14,9 @@ use crate::verify::{LayerDescriptor, SignedName, Verified};
 /// Where images say their version and their name.
 const VERSION: &str = "org.opencontainers.image.version";
 const TITLE: &str = "org.opencontainers.image.title";
+/// What the user misses without a state.
+const NOT_REMEMBERED: &str =
+    "there is no place to remember this image at, so an older one will not be noticed";
 /// Where a signature says the image's name.
 const NAME: &str = "name";
 
@@ -44,12 +47,16 @@ impl<'r> Precautions<'r> {
         let directory = wanted.checks.state.clone().or(sources.locations.state);
         let state = match (followed(wanted), directory) {
             (None, _) => None,
-            (Some(_), Some(directory)) => Some(State::open(&directory, sources.as_root)?),
+            (Some(_), Some(directory)) => match State::open(&directory, sources.as_root) {
+                // There is nothing in it that could be missed.
+                Err(error) if wanted.checks.state.is_none() && !directory.exists() => {
+                    tracing::warn!("{NOT_REMEMBERED} ({error}): give --state-dir DIR");
+                    None
+                }
+                opened => Some(opened?),
+            },
             (Some(_), None) => {
-                tracing::warn!(
-                    "there is no place to remember this image at, so an older one will not be \
-                     noticed: set XDG_STATE_HOME, or give --state-dir DIR"
-                );
+                tracing::warn!("{NOT_REMEMBERED}: set XDG_STATE_HOME, or give --state-dir DIR");
                 None
             }
         };
@@ -188,8 +195,8 @@ fn check_names(
                 let (found, expected) = (found.to_owned(), expected.clone());
                 return Err(Error::OtherName { found, from, expected });
             }
-            Some(_) => is_signed = true,
-            None => {}
+            // In `verify` of a local copy, any name will do.
+            _ => is_signed = true,
         }
     }
     Ok(is_signed)

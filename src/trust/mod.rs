@@ -269,6 +269,9 @@ pub fn places(
     registries_conf: Option<&Path>,
     reference: &Reference,
 ) -> Result<Vec<Place>, Error> {
+    if !matches!(reference, Reference::Registry { .. }) {
+        return Ok(Vec::new());
+    }
     let files = match registries_conf {
         Some(path) => &RegistriesConfFiles { main: Some(path.to_owned()), directories: vec![] },
         None => &sources.locations.registries_conf,

@@ -200,3 +200,46 @@ fn what_is_demanded_besides() {
     work.refuses(2, and(&words, &["-a", "version=1", "-a", "version=2"]));
     work.refuses(5, and(&words, &["--max-age", "52w"]));
 }
+
+/// Who has no place for a state is told, and served; a place that was named must do.
+#[test]
+fn a_state_without_a_place() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let setpriv = need!(crate::tools::system("setpriv"), "no setpriv");
+    if !rustix::process::geteuid().is_root() {
+        crate::common::not_run!("needs root");
+    }
+    let image = image_of(TIME, &json!({}));
+    site.push_signed("state/a", "1.tool", &image, &Value::Null);
+    // Its key must be readable by others.
+    let open = tempfile::tempdir().unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(open.path(), 0o777);
+    let (key, program) = (open.path().join("key.pub"), open.path().join("oci2sysext"));
+    fs::copy(site.first.public(), &key).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_oci2sysext"), &program).unwrap();
+    mode(&key, 0o644);
+    mode(&program, 0o755);
+    let run = |variable: &str, value: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(&setpriv);
+        command.args(nobody).arg(&program).arg("verify").arg("--tls-verify=false");
+        command.arg("--key").arg(&key).arg(format!("{}/state/a:1.tool", site.host()));
+        command.args(more).current_dir(open.path()).env_clear().env(variable, value);
+        crate::common::command::Outcome::of(&mut command)
+    };
+    for (variable, value) in [("HOME", "/nonexistent"), ("NONE", "")] {
+        let outcome = run(variable, value, &[]);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        assert!(outcome.stderr.contains("will not be noticed"), "{outcome:#?}");
+    }
+    assert_eq!(run("HOME", "/nonexistent", &["--state-dir", "/nonexistent/state"]).code, 12);
+    let own = open.path().join("state").display().to_string();
+    let outcome = run("XDG_STATE_HOME", &own, &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(!outcome.stderr.contains("will not be noticed"), "{outcome:#?}");
+    assert_eq!(fs::read_dir(open.path().join("state/oci2sysext")).unwrap().count(), 1);
+}
