@@ -77,10 +77,18 @@ impl Workdir {
         let mut command = self.command();
         command.args(&args);
         let has_no_state = ["dump", "fsck"].map(OsStr::new);
-        if args.first().is_none_or(|first| !has_no_state.contains(&&**first)) {
-            command.arg("--state-dir").arg(self.path("state"));
+        let is_state = |arg: &OsStr| arg.as_encoded_bytes().starts_with(b"--state-dir");
+        if args.first().is_none_or(|first| !has_no_state.contains(&&**first))
+            && !args.iter().any(|arg| is_state(arg))
+        {
+            command.arg(self.state());
         }
         Outcome::of(&mut command)
+    }
+
+    /// The word that gives a run a state beside `out`.
+    pub fn state(&self) -> String {
+        format!("--state-dir={}", self.path("state").display())
     }
 
     /// Runs the program, which must succeed and leave no temporary file.
