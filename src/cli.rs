@@ -199,7 +199,9 @@ pub struct ConvertArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     /// Convert an image that nobody vouches for
-    #[arg(long, conflicts_with_all = ["key", "signed_identity", "policy"], help_heading = "Trust")]
+    #[arg(long, help_heading = "Trust", conflicts_with_all = [
+        "key", "signed_identity", "policy", "annotation", "max_age", "require_name",
+    ])]
     pub insecure_skip_signature: bool,
     /// Where the image comes from.
     #[command(flatten)]

@@ -7,7 +7,7 @@ use crate::oci::{Digest, Repository};
 /// A `docker-reference` taken apart (distribution's reference grammar).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedName {
-    /// Host and path, in the form that [`normal`] gives.
+    /// Host and path; Docker Hub has one spelling.
     pub repository: Repository,
     /// cosign signs none, skopeo does; it is not compared (L6).
     pub tag: Option<String>,
