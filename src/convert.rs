@@ -5,7 +5,7 @@ use std::fs::File;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::admit;
+use crate::admit::{self, Bound, Examination, Precautions};
 use crate::base::{self, Base};
 use crate::error::Result;
 use crate::escape::Escaped;
@@ -33,15 +33,20 @@ pub trait Progress {
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
     let destination =
         Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
-    let trust = admit::trusted(request)?;
-    let mut source = Source::open(&request.reference, &request.source)?;
-    let wanted = request.platform.clone().unwrap_or_else(Platform::host);
-    let resolved = source.resolve(&wanted)?;
-    let (manifest, signature) = admit::admit(request, trust, &mut source, &resolved)?;
-    let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
-    resolved.check_platform(&config, request.platform.as_ref())?;
-    let layers = verify::layers(&manifest, &config)?;
-    let image = VerifiedImage { request, config, layers };
+    let wanted = &request.image;
+    let decision = admit::trusted(wanted)?;
+    let precautions = Precautions::new(wanted)?;
+    let mut source = admit::open(wanted)?;
+    let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
+    let resolved = source.resolve(&platform)?;
+    precautions.check_resolved(&resolved)?;
+    let admitted = Examination::new(wanted, decision, &mut source, &resolved)?.admit()?;
+    let manifest = &admitted.manifest;
+    let config = verify::config(manifest, &source.config(&manifest.config)?)?;
+    resolved.check_platform(&config, wanted.platform.as_ref())?;
+    let layers = verify::layers(manifest, &config)?;
+    let bound = precautions.check_image(&admitted, &config, &layers)?;
+    let image = VerifiedImage { request, config, layers, bound };
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
@@ -71,17 +76,18 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
     let sha256 = digest_of(built.staged.file()).map_err(image::Error::Io)?;
     let Published { path, size } = destination.publish(built.staged)?;
+    image.bound.record();
     let (verity, objects) = built.composefs.unzip();
     Ok(Report {
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         source: report::Source {
-            reference: request.reference.to_string(),
+            reference: wanted.reference.to_string(),
             manifest: resolved.manifest.digest,
             index: resolved.index.as_ref().map(|index| index.digest),
             platform: image.config.platform.to_string(),
             created: image.config.created.clone(),
         },
-        signature,
+        signature: admitted.signature,
         layer: built.layer,
         base: built.base,
         extension: built.extension,
@@ -102,6 +108,7 @@ struct VerifiedImage<'a> {
     request: &'a Request,
     config: Verified<ImageConfig>,
     layers: Vec<Verified<LayerDescriptor>>,
+    bound: Bound<'a>,
 }
 
 impl VerifiedImage<'_> {
@@ -141,6 +148,9 @@ impl VerifiedImage<'_> {
         if let Some(contexts) = &contexts {
             contexts.check()?;
         }
+        if let Some(warning) = self.bound.check_name(sysext.name_is_shipped())? {
+            changes.warn("row 37", warning);
+        }
         let release_file = Escaped(&sysext::release_path(sysext.name())).to_string();
         Ok(Extension {
             layer: report::Layer::new(top, self.layers.len()),
@@ -152,7 +162,7 @@ impl VerifiedImage<'_> {
     }
 
     fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
-        let Request { extension, output, name, limits, trust, .. } = self.request;
+        let Request { image, extension, output, name, limits, .. } = self.request;
         let file_name = output.path.file_name().and_then(|name| name.to_str());
         SysextOptions {
             name: name.clone(),
@@ -166,7 +176,8 @@ impl VerifiedImage<'_> {
             keep_caches: extension.keep_caches,
             whiteouts: extension.whiteouts,
             deny_setuid: extension.deny_setuid,
-            unverified: matches!(trust, Trust::Nobody),
+            rename: image.checks.rename,
+            unverified: matches!(image.trust, Trust::Nobody),
             limits: limits.clone(),
             contexts,
         }

@@ -28,8 +28,11 @@ pub mod file_contexts;
 pub mod json;
 pub mod layer;
 pub mod os_release;
+pub mod policy_json;
 pub mod public_key;
 pub mod reference;
+pub mod registries_conf;
+pub mod registries_d;
 pub mod scan;
 pub mod signature;
 
@@ -53,5 +56,5 @@ macro_rules! targets {
 
 targets! {
     base, decompress, digest, documents, erofs, file_contexts, json, layer, os_release,
-    public_key, reference, scan, signature,
+    policy_json, public_key, reference, registries_conf, registries_d, scan, signature,
 }

@@ -1,8 +1,10 @@
-//! The subcommands, one file each.
+//! The subcommands, one file each, and the terminal that they talk to.
 
 pub mod convert;
 pub mod dump;
 pub mod fsck;
+pub mod terminal;
+pub mod verify;
 
 use std::fs::File;
 use std::io;

@@ -31,6 +31,7 @@ pub use reference::{ImageName, Reference, Repository};
 #[cfg(fuzzing)]
 pub use registry::fuzz;
 pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
+pub use remote::Place;
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};
 pub use spool::Spool;

@@ -1,17 +1,31 @@
 //! A source in a registry: one image of a repository, and the signatures beside it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use super::registry::{ManifestName, Registry};
+use super::registry::{ManifestName, Registry, RegistryOptions};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, Repository, Spool, attached};
 use crate::limits::Limits;
 use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
+/// A place that serves an image: its own repository, or a mirror's
+/// (containers-registries.conf(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The repository there; credentials are those for its host.
+    pub repository: Repository,
+    /// Whether the configuration gives up on TLS there, which `--tls-verify=false` must confirm.
+    pub insecure: bool,
+}
+
 /// An image in a registry.
 #[derive(Debug)]
 pub(super) struct Remote {
     registry: Registry,
+    /// The places to try where this one does not have the image.
+    others: VecDeque<Place>,
+    options: RegistryOptions,
     tag: Option<String>,
     digest: Option<Digest>,
     spool: PathBuf,
@@ -26,24 +40,59 @@ impl Remote {
         digest: Option<Digest>,
         options: &SourceOptions,
     ) -> Result<Self, Error> {
-        Ok(Self {
+        let mut others: VecDeque<_> = options.places.iter().cloned().collect();
+        let first = others.pop_front();
+        let repository = first.as_ref().map_or(repository, |place| &place.repository);
+        let remote = Self {
             registry: Registry::new(repository, &options.registry)?,
+            others,
+            options: options.registry.clone(),
             tag: tag.map(str::to_owned),
             digest,
             spool: options.spool.clone(),
             limits: options.limits.clone(),
-        })
+        };
+        remote.warn_of_insecure(first.as_ref());
+        Ok(remote)
     }
-}
 
-impl Transport for Remote {
-    fn root(&mut self) -> Result<RawManifest, Error> {
+    fn warn_of_insecure(&self, place: Option<&Place>) {
+        if let Some(Place { repository, insecure: true }) = place
+            && self.options.tls_verify
+        {
+            tracing::warn!(
+                "registries.conf calls {repository} insecure: that counts with \
+                 --tls-verify=false only"
+            );
+        }
+    }
+
+    fn root_here(&mut self) -> Result<RawManifest, Error> {
         let name = match (self.digest, &self.tag) {
             (Some(digest), _) => ManifestName::Digest(digest),
             (None, Some(tag)) => ManifestName::Tag(tag),
             (None, None) => ManifestName::Tag("latest"),
         };
         self.registry.manifest(name)?.ok_or_else(|| self.registry.absent(name))
+    }
+}
+
+impl Transport for Remote {
+    /// The first place that has it serves all the rest; the last one's failure is the run's.
+    fn root(&mut self) -> Result<RawManifest, Error> {
+        loop {
+            match self.root_here() {
+                Err(error) if !self.others.is_empty() => {
+                    let repository = self.registry.repository();
+                    tracing::warn!("the mirror {repository} does not serve the image: {error}");
+                }
+                result => return result,
+            }
+            if let Some(place) = self.others.pop_front() {
+                self.registry = Registry::new(&place.repository, &self.options)?;
+                self.warn_of_insecure(Some(&place));
+            }
+        }
     }
 
     fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {

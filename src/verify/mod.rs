@@ -22,6 +22,7 @@ pub use blob::{Blob, BlobHasher, Origin};
 pub use candidate::Candidate;
 pub use document::{LayerDescriptor, Unverified, config, image_manifest, layers, select};
 pub use error::{Error, Reason, Rejection};
+pub use identity::SignedName;
 pub use image::{Accepted, Claim, Comparison, Signed, image};
 pub use key::{KeyError, KeyType, NamedKey, PublicKey};
 pub use policy::{Policy, SignedIdentity};

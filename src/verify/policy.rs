@@ -53,6 +53,14 @@ pub enum SignedIdentity {
     Any,
     /// This repository's, wherever the image comes from (`--signed-identity REPOSITORY`).
     Repository(Repository),
+    /// This repository's with some tag or digest, as `matchRepoDigestOrExact` wants it where the
+    /// image was asked for by its digest.
+    TagOrDigestIn(Repository),
+    /// Exactly this one, which has a tag or a digest (`matchExact`, `exactReference`).
+    Exactly(SignedName),
+    /// The name asked for, and there is none: no signature will do (containers-policy.json(5) of
+    /// an image that is not in a registry).
+    Nameless,
 }
 
 impl Policy {

@@ -116,20 +116,35 @@ fn compare(
     claim: &Claim,
     policy: &Policy,
 ) -> Result<Comparison, Reason> {
-    let expected = match (policy.identity(), &claim.repository) {
+    let asked = claim.repository.as_ref();
+    let expected = match (policy.identity(), asked) {
         (SignedIdentity::Any, _) => return Ok(Comparison::NotWanted),
         (SignedIdentity::Asked, None) => return Ok(Comparison::Nameless),
-        (SignedIdentity::Asked, Some(asked)) => asked,
-        (SignedIdentity::Repository(repository), _) => repository,
+        (SignedIdentity::Repository(repository) | SignedIdentity::TagOrDigestIn(repository), _)
+        | (SignedIdentity::Asked, Some(repository)) => repository.to_string(),
+        (SignedIdentity::Exactly(name), _) => name.to_string(),
+        (SignedIdentity::Nameless, _) => "the name asked for".to_owned(),
     };
     let other = |problem: String| Reason::OtherName {
         found: reference.to_owned(),
         problem,
-        expected: expected.to_string(),
+        expected: expected.clone(),
     };
     let name = SignedName::parse(reference).map_err(other)?;
-    if !name.is_in(expected) {
-        return Err(other("another repository".to_owned()));
+    let problem = match (policy.identity(), asked) {
+        (SignedIdentity::Nameless, _) => Some("the image was asked for without a name"),
+        (SignedIdentity::Exactly(exactly), _) => (name != *exactly).then_some("another name"),
+        (SignedIdentity::TagOrDigestIn(_), _) if name.is_name_only() => {
+            Some("without tag and digest")
+        }
+        (SignedIdentity::Repository(repository) | SignedIdentity::TagOrDigestIn(repository), _)
+        | (SignedIdentity::Asked, Some(repository)) => {
+            (!name.is_in(repository)).then_some("another repository")
+        }
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        return Err(other(problem.to_owned()));
     }
     if name.digest.is_some_and(|named| named != digest) {
         return Err(other("with the digest of another image".to_owned()));
