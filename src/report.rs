@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::escape::Escaped;
 use crate::oci::Digest;
 use crate::trust::TrustOrigin;
-use crate::verify::{Accepted, Comparison, LayerDescriptor, Signed};
+use crate::verify::{Accepted, Certified, Comparison, LayerDescriptor, Signatory, Signed};
 
 /// A conversion, as `--json` and `--report` print it.
 #[derive(Debug, Serialize)]
@@ -56,9 +56,14 @@ pub enum Signature {
     /// Somebody who is trusted has signed it.
     Verified {
         /// The key's name: its file, or where else it is from.
-        key: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
         /// The sha256 of the key.
-        fingerprint: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+        /// Whose certificate the signature is by, if by one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        certificate: Option<Certificate>,
         /// Where the key is from.
         trust: String,
         /// What was signed: the manifest or the index.
@@ -72,12 +77,40 @@ pub enum Signature {
     Skipped,
 }
 
+/// Whose certificate a signature is by.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// The holder: an e-mail address or a URI.
+    pub subject: String,
+    /// Who vouched for the holder.
+    pub issuer: String,
+    /// When it was signed, RFC 3339.
+    pub time: String,
+}
+
+impl Certificate {
+    /// The certificate of an accepted signature.
+    pub fn of(certified: &Certified) -> Self {
+        Self {
+            subject: Escaped(certified.subject.as_bytes()).to_string(),
+            issuer: Escaped(certified.issuer.as_bytes()).to_string(),
+            time: certified.time.to_string(),
+        }
+    }
+}
+
 impl Signature {
     /// An accepted signature, by a key from `trust`.
     pub fn verified(accepted: &Accepted, trust: &TrustOrigin) -> Self {
+        let key = accepted.key();
+        let certificate = match &accepted.signatory {
+            Signatory::Key(_) => None,
+            Signatory::Certificate(certified) => Some(Certificate::of(certified)),
+        };
         Self::Verified {
-            key: accepted.key.name.clone(),
-            fingerprint: accepted.key.key.fingerprint().to_string(),
+            key: key.map(|key| key.name.clone()),
+            fingerprint: key.map(|key| key.key.fingerprint().to_string()),
+            certificate,
             trust: trust.to_string(),
             signed: match accepted.signed {
                 Signed::Index => "index",
@@ -321,9 +354,15 @@ impl fmt::Display for Summary<'_> {
         let size = indicatif::HumanBytes(image.size);
         writeln!(f, "{path}: {} ({}, {size})", extension.name, image.format)?;
         match signature {
-            Signature::Verified { key, identity, identity_compared, .. } => {
-                let compared = if *identity_compared { "" } else { " (not compared)" };
-                writeln!(f, "  signed by {key} as {identity}{compared}")?;
+            Signature::Verified { key, certificate, identity, identity_compared, .. } => {
+                let by = key.as_ref().or(certificate.as_ref().map(|found| &found.subject));
+                let by = by.map_or("", |by| by);
+                let name = match (identity.is_empty(), identity_compared) {
+                    (true, _) => " (names no repository)".to_owned(),
+                    (false, true) => format!(" as {identity}"),
+                    (false, false) => format!(" as {identity} (not compared)"),
+                };
+                writeln!(f, "  signed by {by}{name}")?;
             }
             Signature::Skipped => writeln!(f, "  NOT VERIFIED: nobody vouches for this image")?,
         }

@@ -16,6 +16,13 @@ pub enum Candidate {
         /// The annotations of its descriptor, the signature among them.
         annotations: BTreeMap<String, String>,
     },
+    /// A sigstore bundle (cosign's newer format, B2).
+    Bundle {
+        /// Where it was found, for messages.
+        origin: String,
+        /// The JSON text; its size and digest are what its descriptor says.
+        bundle: Vec<u8>,
+    },
     /// Something that cannot be considered; it never hides a good candidate (bad-inputs rows 7, 13).
     Unusable {
         /// Where it was found, for messages.

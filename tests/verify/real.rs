@@ -167,7 +167,7 @@ fn cases_of_containers_image_get_its_verdict() {
             match verdict {
                 Err(Error::Unsigned { .. }) => assert_eq!(fixture, "dir-img-unsigned"),
                 Err(error) => assert_eq!(code(&error) == 5, line.contains("identity"), "{line}"),
-                Ok(accepted) => assert_eq!(accepted.key.name, "cosign.pub"),
+                Ok(accepted) => assert_eq!(accepted.key().unwrap().name, "cosign.pub"),
             }
         }
         count += 1;
