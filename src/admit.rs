@@ -14,9 +14,17 @@ use crate::verify::{self, Candidate, Claim, Policy, Signed, Unverified, Verified
 pub fn trusted(request: &Request) -> Result<Option<(Policy, TrustOrigin)>> {
     match &request.trust {
         Trust::Nobody => Ok(None),
-        Trust::Signature { keys, identity } => {
+        Trust::Signature { keys, identity, signer } => {
+            if let Some(policy) = signer.policy(identity)? {
+                return Ok(Some((policy, TrustOrigin::Certificate)));
+            }
             let (sources, identity) = (TrustSources::default(), identity.clone());
-            Ok(Some(trust::policy(&sources, keys, identity, &request.reference)?))
+            let (policy, origin) = trust::policy(&sources, keys, identity, &request.reference)?;
+            let policy = match signer.transparency(sources.as_root)? {
+                Some(logs) => policy.with_transparency(logs),
+                None => policy,
+            };
+            Ok(Some((policy, origin)))
         }
     }
 }

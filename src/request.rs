@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, SourceOptions};
 use crate::publish::IfLocked;
 use crate::sysext::Whiteouts;
+use crate::trust::SignerOptions;
 use crate::verify::SignedIdentity;
 
 /// A conversion, as the user means it.
@@ -48,6 +49,8 @@ pub enum Trust {
         keys: Vec<PathBuf>,
         /// Which name must have been signed.
         identity: SignedIdentity,
+        /// Whose certificate it must be instead, and which logs must have the signature.
+        signer: SignerOptions,
     },
     /// Nobody's (`--insecure-skip-signature`).
     Nobody,
@@ -171,7 +174,7 @@ impl Request {
     }
 }
 
-fn trust(args: &ConvertArgs) -> Result<Trust, Error> {
+fn trust(args: &ConvertArgs) -> crate::error::Result<Trust> {
     if args.insecure_skip_signature {
         return Ok(Trust::Nobody);
     }
@@ -184,7 +187,8 @@ fn trust(args: &ConvertArgs) -> Result<Trust, Error> {
             )
         })?,
     };
-    Ok(Trust::Signature { keys: args.key.clone(), identity })
+    let signer = SignerOptions::from_args(&args.signer)?;
+    Ok(Trust::Signature { keys: args.key.clone(), identity, signer })
 }
 
 fn extension(args: &ConvertArgs) -> Extension {

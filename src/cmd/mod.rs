@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod dump;
 pub mod fsck;
+pub mod verify_bundle;
 
 use std::fs::File;
 use std::io;

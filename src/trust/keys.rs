@@ -71,13 +71,18 @@ pub(super) fn compiled_in(
 
 /// Who may own a key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     /// A file that the user named may be the user's.
     Anybody,
     Root,
 }
 
 fn read(path: &Path, as_root: bool, owner: Owner) -> Result<NamedKey, Error> {
+    parse(path, &bytes(path, as_root, owner, MAX_SIZE)?)
+}
+
+/// The contents of a file that says whom to trust, of at most `max` bytes.
+pub(super) fn bytes(path: &Path, as_root: bool, owner: Owner, max: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |problem: String| Error::Unreadable { path: path.to_owned(), problem };
     // What is checked is what is read: both by the same descriptor. A FIFO must not block.
     let file = OpenOptions::new()
@@ -92,17 +97,16 @@ fn read(path: &Path, as_root: bool, owner: Owner) -> Result<NamedKey, Error> {
     if as_root {
         check_writers(path, &metadata, owner)?;
     }
-    let bytes = read_bounded(file).map_err(|error| unreadable(error.to_string()))?;
-    parse(path, &bytes)
+    read_bounded(file, max).map_err(|error| unreadable(error.to_string()))
 }
 
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+fn read_bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_SIZE.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_SIZE) {
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= max) {
         Ok(bytes)
     } else {
-        Err(io::Error::other(format!("found more than {MAX_SIZE} bytes, expected a public key")))
+        Err(io::Error::other(format!("found more than {max} bytes, expected at most those")))
     }
 }
 

@@ -4,6 +4,9 @@
 //! environment is not asked: under sudo it is the attacker's.
 
 mod keys;
+mod signer;
+
+pub use signer::{Roots, SignerOptions, artifact_policy};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +14,7 @@ use std::path::PathBuf;
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::oci::{Reference, Repository};
-use crate::verify::{KeyError, Policy, SignedIdentity};
+use crate::verify::{KeyError, Policy, SignedIdentity, TrustRootError};
 
 /// Where trust is looked for when the command line gives none.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub enum TrustOrigin {
     Directory(PathBuf),
     /// The key in this program.
     CompiledIn,
+    /// `--certificate-identity`
+    Certificate,
 }
 
 /// Why there is no usable trust.
@@ -72,6 +77,22 @@ pub enum Error {
         path: PathBuf,
         /// What was found, and what was expected.
         problem: KeyError,
+    },
+    /// There is no usable trust root (row 30).
+    #[error("trust root {name}: {problem}")]
+    Root {
+        /// Its file, or where else it is from.
+        name: String,
+        /// What was found, and what was expected.
+        problem: TrustRootError,
+    },
+    /// What a certificate must say would be nothing (K4).
+    #[error("{option}: {problem}")]
+    Matcher {
+        /// The word of the command line.
+        option: &'static str,
+        /// What was found, and what was expected.
+        problem: String,
     },
     /// Somebody else could put another key there.
     #[error("{} {problem}, expected that only root can change it", shown(path))]
@@ -134,13 +155,17 @@ impl fmt::Display for TrustOrigin {
             Self::CommandLine => f.write_str("--key"),
             Self::Directory(path) => f.write_str(&shown(path)),
             Self::CompiledIn => f.write_str("compiled in"),
+            Self::Certificate => f.write_str("--certificate-identity"),
         }
     }
 }
 
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
-        ExitCode::Trust
+        match self {
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => ExitCode::Signature,
+            _ => ExitCode::Trust,
+        }
     }
 
     fn id(&self) -> &'static str {
@@ -148,6 +173,9 @@ impl Fault for Error {
             Self::NoTrust { .. } => "trust.none",
             Self::Unreadable { .. } => "trust.unreadable",
             Self::Key { .. } => "trust.key",
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => "trust.clock",
+            Self::Root { .. } => "trust.root",
+            Self::Matcher { .. } => "trust.matcher",
             Self::Unsafe { .. } => "trust.unsafe",
         }
     }
@@ -168,6 +196,18 @@ impl Fault for Error {
             Self::Key { .. } => "give the publisher's public key as PEM, one key in a file \
                                  (cosign.pub is one)"
                 .to_owned(),
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => {
+                "set the clock of this machine: without it nobody knows when a certificate was used"
+                    .to_owned()
+            }
+            Self::Root { .. } => {
+                "give a current trusted_root.json with --trusted-root FILE, or the \
+                                  certificates of your own authority with --ca-roots FILE"
+                    .to_owned()
+            }
+            Self::Matcher { option, .. } => {
+                format!("say what must be in the certificate: {option} TEXT")
+            }
             Self::Unsafe { path, .. } => {
                 format!("if it is what it should be: chown root {0} && chmod go-w {0}", shown(path))
             }
