@@ -13,6 +13,7 @@ mod manifest;
 mod platform;
 mod raw;
 mod reference;
+mod referrers;
 mod registry;
 mod remote;
 mod resolve;

@@ -311,12 +311,13 @@ impl EntryDocument {
     }
 }
 
-/// Bytes in standard base64 with padding.
+/// Bytes in standard base64 with padding; Go's decoder skips line ends, so there are such (L4).
 struct Bytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
         STANDARD.decode(text).map(Self).map_err(serde::de::Error::custom)
     }
 }

@@ -8,8 +8,8 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
 use super::trust_root::Authority;
 use super::{PublicKey, key};
@@ -18,8 +18,8 @@ use super::{PublicKey, key};
 const ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
-/// id-kp-codeSigning, as DER without tag and length (RFC 5280).
-const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 /// As many certificates as a chain may have beside it.
 const MAX_CHAIN: usize = 16;
 
@@ -49,6 +49,11 @@ impl Holder {
             let found = extensions.iter().find(|extension| extension.extn_id == oid);
             found.map(|extension: &Extension| extension.extn_value.as_bytes())
         };
+        let usage = value(EXTENDED_KEY_USAGE).ok_or("found no extended key usage")?;
+        let usage = ExtendedKeyUsage::from_der(usage).map_err(|error| error.to_string())?;
+        if !usage.0.contains(&CODE_SIGNING) {
+            return Err("found a certificate for other uses, expected one for code signing".into());
+        }
         let names = value(SUBJECT_ALT_NAME).ok_or("found no subject alternative name")?;
         let names = SubjectAltName::from_der(names).map_err(|error| error.to_string())?;
         let subject = match names.0.as_slice() {
@@ -130,7 +135,8 @@ pub(super) fn check_chain(
             .cloned()
             .chain(beside.iter().map(|der| CertificateDer::from(der.as_slice())))
             .collect();
-        let usage = KeyUsage::required(CODE_SIGNING);
+        // The signer's own says so (`Holder`); authorities may leave it open (RFC 5280).
+        let usage = KeyUsage::required_if_present(CODE_SIGNING.as_bytes());
         let verdict = leaf.verify_for_usage(
             WEBPKI_VERIFICATION_ALGS,
             std::slice::from_ref(&anchor),

@@ -59,9 +59,12 @@ pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouc
             None => Reason::Payload { problem: "found no sha256 of a subject".to_owned() },
         });
     };
-    if !matches!(policy.identity(), SignedIdentity::Asked | SignedIdentity::Any) {
-        return Err(Reason::Nameless);
-    }
+    // It names no repository: nobody who demands a name can be content with it.
+    let identity = match policy.identity() {
+        SignedIdentity::Asked => Comparison::Unnamed,
+        SignedIdentity::Any => Comparison::NotWanted,
+        SignedIdentity::Repository(_) => return Err(Reason::Nameless),
+    };
     for (name, expected) in policy.annotations() {
         let found = subject.annotations.get(name);
         if found.and_then(Value::as_str) != Some(expected) {
@@ -77,7 +80,7 @@ pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouc
         digest,
         signed,
         reference: String::new(),
-        identity: Comparison::Unnamed,
+        identity,
         annotations: subject.annotations.clone(),
     })
 }

@@ -243,7 +243,12 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::Unsigned { .. } => "verify.unsigned",
-            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+            Self::NoSignatureAccepted { rejections, .. } => match self.exit_code() {
+                ExitCode::Identity
+                    if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) =>
+                {
+                    "verify.signer"
+                }
                 ExitCode::Identity => "verify.signed-name",
                 ExitCode::Signature => "verify.signature",
                 _ => "verify.signature-unusable",
@@ -262,17 +267,27 @@ impl Fault for Error {
                 "ask the image's publisher to sign it; only if you know where it comes from, \
                  --insecure-skip-signature converts it all the same"
             }
-            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+            Self::NoSignatureAccepted { rejections, .. } => match self.exit_code() {
+                ExitCode::Identity if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) => {
+                    "check --certificate-identity and --certificate-oidc-issuer; if they are the \
+                     publisher's, do not use the image"
+                }
+                ExitCode::Identity if has(rejections, |r| matches!(r, Reason::Nameless)) => {
+                    "bundles name no repository: leave --signed-identity away, or say any"
+                }
+                ExitCode::Signature if has(rejections, |r| matches!(r, Reason::Clock { .. })) => {
+                    "set the clock of this machine"
+                }
                 ExitCode::Identity => {
                     "if the image was copied or its repository moved, name the signed one: \
                      --signed-identity REPOSITORY"
                 }
                 ExitCode::Signature => {
-                    "check that --key is the key of this image's publisher; if it is, do not use \
-                     the image"
+                    "check that --key, or --certificate-identity, is this image's publisher's; if it \
+                     is, do not use the image"
                 }
-                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N or \
-                     --limit signature-size=N",
+                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N, \
+                     signature-size=N or bundle-size=N",
                 ExitCode::Auth => "log in to the registry, or give --authfile FILE",
                 ExitCode::Io => "see that the image's files are readable",
                 _ => "try again, or another registry",
@@ -287,6 +302,10 @@ impl Fault for Error {
         }
         .to_owned()
     }
+}
+
+fn has(rejections: &[Rejection], is: impl Fn(&Reason) -> bool) -> bool {
+    rejections.iter().any(|rejection| is(&rejection.reason))
 }
 
 /// The reasons on one line; the error itself keeps all.

@@ -191,6 +191,9 @@ impl Log {
     fn verify_proof(&self, entry: &Entry, proof: &Proof, is_v2: bool) -> Result<(), String> {
         let checkpoint = Checkpoint::from_text(&proof.checkpoint)
             .map_err(|error| format!("checkpoint: {error}"))?;
+        if !is_canonical(&proof.checkpoint, &checkpoint) {
+            return Err("checkpoint: found more than one way to read it, expected one".to_owned());
+        }
         let root = checkpoint.root_hash();
         // Version 2 means the entry's own index and the checkpoint's size and root.
         let index = if is_v2 { entry.index } else { proof.index };
@@ -202,7 +205,10 @@ impl Log {
         }
         let signed = checkpoint.signatures().iter().any(|signature| {
             let hint = self.id.get(..4).is_some_and(|hint| hint == signature.key_id.as_bytes());
-            let named = !is_v2 || signature.name == checkpoint.origin();
+            // Version 1 appends the number of its tree.
+            let rest = checkpoint.origin().strip_prefix(&signature.name);
+            let named =
+                rest.is_some_and(|rest| rest.is_empty() || !is_v2 && rest.starts_with(" - "));
             let signature = signature.signature.as_bytes();
             hint && named && self.key.is_signed(checkpoint.signed_data(), signature)
         });
@@ -298,6 +304,22 @@ impl Entry {
         }
         Err(format!("the entry is about another {}", others.join(" and another ")))
     }
+}
+
+/// Whether a checkpoint's text is the one that says what was read, and nothing else (C2SP signed
+/// note): the library trims lines, and leaves out what follows another empty one.
+fn is_canonical(text: &str, checkpoint: &Checkpoint) -> bool {
+    let body = checkpoint.to_signed_note_body();
+    let lines: Vec<String> = checkpoint
+        .signatures()
+        .iter()
+        .map(|signature| {
+            let bytes = [&signature.key_id.as_bytes()[..], signature.signature.as_bytes()].concat();
+            format!("\u{2014} {} {}", signature.name, STANDARD.encode(bytes))
+        })
+        .collect();
+    let whole = format!("{body}\n{}\n", lines.join("\n"));
+    checkpoint.signed_data() == body.as_bytes() && text == whole
 }
 
 /// What an entry is about.

@@ -5,6 +5,7 @@ pub mod command;
 pub mod layout;
 pub mod listing;
 pub mod mount;
+pub mod pki;
 pub mod reference;
 pub mod registry;
 pub mod sign;
