@@ -6,6 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sigstore_verify::types::{self, pae};
 
 use super::rekor::{Entry, Proof};
@@ -63,7 +64,9 @@ impl Bundle {
     /// Reads a bundle; gives what sigstore's own types make of the same text as well, where it has a
     /// certificate.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let document: Document = json::parse(bytes, MAX_DEPTH)?;
+        let value: Value = json::parse(bytes, MAX_DEPTH)?;
+        check_arrays(&value)?;
+        let document = Document::deserialize(value).map_err(|error| error.to_string())?;
         let version = match &*document.media_type {
             "application/vnd.dev.sigstore.bundle+json;version=0.1" => Version::V1,
             "application/vnd.dev.sigstore.bundle+json;version=0.2" => Version::V2,
@@ -149,6 +152,29 @@ impl Bundle {
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         types::Bundle::from_json(text).map_err(|error| error.to_string())
     }
+}
+
+/// Checks that arrays are where the format has them: serde takes one for an object as well, field by
+/// field, and no other reader does.
+fn check_arrays(value: &Value) -> Result<(), String> {
+    const ARRAYS: [&str; 5] =
+        ["certificates", "tlogEntries", "rfc3161Timestamps", "hashes", "signatures"];
+    let Some(object) = value.as_object() else {
+        return Err("expected an object".to_owned());
+    };
+    for (key, value) in object {
+        match value {
+            Value::Array(values) if ARRAYS.contains(&&**key) => {
+                for value in values.iter().filter(|value| !value.is_string()) {
+                    check_arrays(value)?;
+                }
+            }
+            Value::Array(_) => return Err(format!("{key}: found an array")),
+            Value::Object(_) => check_arrays(value)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

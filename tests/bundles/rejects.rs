@@ -102,6 +102,12 @@ fn bundles_by_key() {
             4,
         ),
         m(
+            "an array in place of an object",
+            |b: &mut Value| b["verificationMaterial"]["publicKey"] = json!(["hint"]),
+            "Bundle",
+            4,
+        ),
+        m(
             "no padding",
             |b: &mut Value| replace(&mut b["dsseEnvelope"]["signatures"][0]["sig"], "M", "-"),
             "Bundle",
