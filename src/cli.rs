@@ -56,7 +56,7 @@ pub enum Command {
     Fsck(ImageArgs),
     /// Verify that a sigstore bundle signs a file (the client of sigstore's conformance tests)
     #[command(hide = true)]
-    VerifyBundle(VerifyBundleArgs),
+    VerifyBundle(Box<VerifyBundleArgs>),
 }
 
 /// The image of a subcommand.
@@ -87,7 +87,7 @@ pub struct SignerArgs {
     #[arg(long, value_name = "REGEXP", help_heading = "Trust")]
     #[arg(conflicts_with_all = ["key", "certificate_oidc_issuer"])]
     pub certificate_oidc_issuer_regexp: Option<String>,
-    /// The authorities and logs of another sigstore instance (trusted_root.json)
+    /// The authorities and logs of another sigstore instance (`trusted_root.json`)
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     #[arg(conflicts_with_all = ["rekor_key", "ca_roots"])]
     pub trusted_root: Option<PathBuf>,

@@ -50,7 +50,7 @@ pub enum Trust {
         /// Which name must have been signed.
         identity: SignedIdentity,
         /// Whose certificate it must be instead, and which logs must have the signature.
-        signer: SignerOptions,
+        signer: Box<SignerOptions>,
     },
     /// Nobody's (`--insecure-skip-signature`).
     Nobody,
@@ -187,7 +187,7 @@ fn trust(args: &ConvertArgs) -> crate::error::Result<Trust> {
             )
         })?,
     };
-    let signer = SignerOptions::from_args(&args.signer)?;
+    let signer = Box::new(SignerOptions::from_args(&args.signer)?);
     Ok(Trust::Signature { keys: args.key.clone(), identity, signer })
 }
 

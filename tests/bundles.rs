@@ -2,10 +2,16 @@
 //! mutations of good ones made with an instance of our own.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic, too")]
+#![allow(
+    clippy::too_many_lines,
+    clippy::semicolon_if_nothing_returned,
+    clippy::type_complexity,
+    reason = "a table is as long as its cases, and each of them short"
+)]
 
 mod common;
 #[path = "common/registry_faults.rs"]
-#[allow(dead_code, missing_debug_implementations, reason = "shared with other tests")]
+#[allow(clippy::as_conversions, dead_code, missing_debug_implementations, reason = "shared")]
 mod registry_faults;
 
 #[path = "bundles/certificates.rs"]
@@ -16,6 +22,8 @@ mod conformance;
 mod logs;
 #[path = "bundles/mutations.rs"]
 mod mutations;
+#[path = "bundles/pki.rs"]
+mod pki;
 #[path = "bundles/real.rs"]
 mod real;
 #[path = "bundles/rejects.rs"]

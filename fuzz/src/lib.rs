@@ -18,6 +18,8 @@ mod testdata;
 #[cfg(fuzzing)]
 pub mod auth_file;
 pub mod base;
+pub mod bundle;
+pub mod certificate;
 #[cfg(fuzzing)]
 pub mod challenge;
 pub mod decompress;
@@ -32,6 +34,7 @@ pub mod public_key;
 pub mod reference;
 pub mod scan;
 pub mod signature;
+pub mod trust_root;
 
 /// Something to fuzz.
 pub struct Target {
@@ -52,6 +55,6 @@ macro_rules! targets {
 }
 
 targets! {
-    base, decompress, digest, documents, erofs, file_contexts, json, layer, os_release,
-    public_key, reference, scan, signature,
+    base, bundle, certificate, decompress, digest, documents, erofs, file_contexts, json, layer, os_release,
+    public_key, reference, scan, signature, trust_root,
 }

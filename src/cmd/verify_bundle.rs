@@ -15,7 +15,7 @@ use crate::verify::{self, Artifact, Signatory};
 
 /// A larger bundle is none that anybody signs with (as for those of images).
 const MAX_BUNDLE: u64 = 16 << 20;
-/// A larger file is known by its digest alone.
+/// Give the digest of a larger file.
 const MAX_FILE: u64 = 256 << 20;
 
 /// Verifies the bundle.
@@ -24,12 +24,11 @@ pub fn run(args: &VerifyBundleArgs) -> Result<()> {
     let policy = trust::artifact_policy(&args.key, &signer, Timestamp::now())?;
     let bundle = start(&args.bundle, MAX_BUNDLE)?;
     let contents;
-    let artifact = match args.artifact.parse::<Digest>() {
-        Ok(digest) => Artifact::Digest(digest),
-        Err(_) => {
-            contents = start(Path::new(&args.artifact), MAX_FILE)?;
-            Artifact::Bytes(&contents)
-        }
+    let artifact = if let Ok(digest) = args.artifact.parse::<Digest>() {
+        Artifact::Digest(digest)
+    } else {
+        contents = start(Path::new(&args.artifact), MAX_FILE)?;
+        Artifact::Bytes(&contents)
     };
     let proof = verify::artifact(&bundle, artifact, &policy)?;
     let by = match &proof.signatory {

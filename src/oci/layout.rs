@@ -84,16 +84,15 @@ impl Layout {
         let index = ImageIndex::read(&index, None)
             .map_err(|problem| document(format!("index.json: {problem}")))?;
         let limits = &options.limits;
-        let image = match name {
-            Some(_) => choose(&index, name, place.path())?.clone(),
+        let image = if name.is_some() {
+            choose(&index, name, place.path())?.clone()
+        } else {
             // Without a name it is the only image, and what refers to an image is none.
-            None => {
-                let mut images = index.clone();
-                if index.manifests.len() > 1 && index.manifests.len() <= MAX_SCANNED {
-                    images.manifests.retain(|entry| !Self::is_referrer(&place, entry, limits));
-                }
-                choose(&images, None, place.path())?.clone()
+            let mut images = index.clone();
+            if index.manifests.len() > 1 && index.manifests.len() <= MAX_SCANNED {
+                images.manifests.retain(|entry| !Self::is_referrer(&place, entry, limits));
             }
+            choose(&images, None, place.path())?.clone()
         };
         let (limits, spool) = (options.limits.clone(), options.spool.clone());
         Ok(Self { place, index, image, limits, spool })

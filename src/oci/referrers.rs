@@ -174,3 +174,42 @@ impl Artifact {
         json::parse(manifest, json::DEEPEST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Nothing(Vec<u8>);
+
+    impl Referrers for Nothing {
+        fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+            Ok(RawManifest::new(self.0.clone(), Some(descriptor.media_type.0.clone())))
+        }
+
+        fn blob(&mut self, _: &Descriptor) -> Result<Vec<u8>, Error> {
+            Ok(self.0.clone())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_referrer_panics(bytes: Vec<u8>, text in r#"[\[\]{}",:a-zA-Z0-9]{0,60}"#) {
+            for bytes in [bytes, text.into_bytes()] {
+                let size = bytes.len();
+                let digest = Digest::of(&bytes);
+                let index = format!(
+                    r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","size":{size},
+                       "digest":"{digest}","artifactType":"{BUNDLE}"}}]}}"#,
+                    MediaType::OCI_MANIFEST
+                );
+                let found = entries(&RawManifest::new(index.into_bytes(), None)).unwrap();
+                let found = candidates(&digest, found, &mut Nothing(bytes.clone()), &Limits::default());
+                let refused = |it: &Candidate| matches!(it, Candidate::Unusable { .. });
+                prop_assert!(found.iter().all(refused));
+                let _ = entries(&RawManifest::new(bytes, None));
+            }
+        }
+    }
+}

@@ -113,11 +113,11 @@ fn check(bytes: &[u8], artifact: Artifact<'_>, policy: &Policy) -> Result<Signat
         }
         Signer::Certificate(signer) => {
             let library = Bundle::library(bytes).map_err(|problem| Reason::Bundle { problem })?;
-            let signed = match artifact {
+            let what = match artifact {
                 Artifact::Bytes(bytes) => Signed::Bytes(bytes),
                 Artifact::Digest(digest) => Signed::Digest(digest),
             };
-            Signatory::Certificate(keyless::check(&bundle, library, signed, signer)?)
+            Signatory::Certificate(keyless::check(&bundle, library, what, signer)?)
         }
     };
     if let Content::Envelope { payload_type, payload, .. } = &bundle.content {

@@ -372,3 +372,37 @@ impl<'de> Deserialize<'de> for Int {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial":{"publicKey":{"hint":"x"},"tlogEntries":[{"logIndex":"1",
+        "logId":{"keyId":"AAAA"},"kindVersion":{"kind":"dsse","version":"0.0.1"},
+        "integratedTime":"1","inclusionPromise":{"signedEntryTimestamp":"AAAA"},
+        "inclusionProof":{"logIndex":"1","treeSize":"2","hashes":[],
+        "rootHash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","checkpoint":{"envelope":"x"}},
+        "canonicalizedBody":"AAAA"}]},"dsseEnvelope":{"payload":"AA\\nAA","payloadType":"x",
+        "signatures":[{"sig":"AAAA","keyid":""}]}}"#;
+
+    #[test]
+    fn a_bundle_is_read() {
+        let bundle = Bundle::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!((bundle.version, bundle.material), (Version::V3, Material::Key));
+        assert_eq!(bundle.entries.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bundle_panics(at in 0..GOOD.len(), byte in 0x20..0x7f_u8, bytes: Vec<u8>) {
+            let mut changed = GOOD.as_bytes().to_vec();
+            changed[at] = byte;
+            for bytes in [changed, bytes] {
+                let _ = (Bundle::parse(&bytes), Bundle::library(&bytes));
+            }
+        }
+    }
+}

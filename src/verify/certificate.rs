@@ -14,7 +14,7 @@ use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 use super::trust_root::Authority;
 use super::{PublicKey, key};
 
-/// Where Fulcio writes the OpenID Connect issuer: as raw text, and as DER.
+/// Where Fulcio writes the `OpenID` Connect issuer: as raw text, and as DER.
 const ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -57,8 +57,9 @@ impl Holder {
         let names = value(SUBJECT_ALT_NAME).ok_or("found no subject alternative name")?;
         let names = SubjectAltName::from_der(names).map_err(|error| error.to_string())?;
         let subject = match names.0.as_slice() {
-            [GeneralName::Rfc822Name(name)] => name.to_string(),
-            [GeneralName::UniformResourceIdentifier(name)] => name.to_string(),
+            [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
+                name.to_string()
+            }
             [_] => return Err("found another kind of name than an e-mail address or URI".into()),
             names => return Err(format!("found {} alternative names, expected one", names.len())),
         };
@@ -171,5 +172,38 @@ pub(super) fn pem_certificate(pem: &[u8]) -> Result<Vec<u8>, String> {
         Ok(("CERTIFICATE", der)) => Ok(der),
         Ok(_) => Err("found PEM of something else, expected a certificate".to_owned()),
         Err(error) => Err(format!("no certificate: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    use super::super::TrustRoot;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_certificate_panics(bytes: Vec<u8>, at: usize, byte: u8) {
+            let root = TrustRoot::public_good().unwrap();
+            let mut real = root.authorities[0].anchor.to_vec();
+            let at = at % real.len();
+            real[at] = byte;
+            let now = Timestamp::from_second(1_700_000_000).unwrap();
+            for der in [&bytes, &real] {
+                let _ = Holder::of(der);
+                let beside = [der.clone()];
+                prop_assert!(check_chain(der, &beside, &root.authorities, now).is_err());
+                let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der));
+                prop_assert_eq!(&pem_chain(pem.repeat(2).as_bytes()).unwrap()[1], der);
+            }
+        }
+
+        #[test]
+        fn no_pem_panics(text in "(-----(BEGIN|END) CERTIFICATE-----|[A-Z=\\n -]{0,8}){0,6}") {
+            let _ = (pem_chain(text.as_bytes()), pem_certificate(text.as_bytes()));
+        }
     }
 }

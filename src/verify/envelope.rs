@@ -42,8 +42,8 @@ pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouc
             let library = Bundle::library(bytes).map_err(|problem| Reason::Bundle { problem })?;
             // The library wants to know of which subject; whether it is the image is seen below.
             let digest = subject(payload, claim).unwrap_or(claim.instance);
-            let signed = Signed::Digest(digest);
-            Signatory::Certificate(keyless::check(&bundle, library, signed, signer)?)
+            let what = Signed::Digest(digest);
+            Signatory::Certificate(keyless::check(&bundle, library, what, signer)?)
         }
     };
     // Only now is the payload believed.

@@ -20,7 +20,7 @@ use crate::oci::Digest;
 pub struct Certified {
     /// The holder: an e-mail address or a URI.
     pub subject: String,
-    /// The OpenID Connect provider that vouched for the holder.
+    /// The `OpenID` Connect provider that vouched for the holder.
     pub issuer: String,
     /// The earliest time at which the signature was seen.
     pub time: Timestamp,
@@ -37,7 +37,7 @@ pub(super) enum Signed<'a> {
 pub(super) fn check(
     bundle: &Bundle,
     library: types::Bundle,
-    signed: Signed<'_>,
+    what: Signed<'_>,
     signer: &CertificateSigner,
 ) -> Result<Certified, Reason> {
     let Material::Certificate { leaf, beside } = &bundle.material else {
@@ -71,7 +71,7 @@ pub(super) fn check(
         // the library demands of authorities that they name the use, which RFC 5280 does not.
         policy = policy.skip_certificate_chain();
     }
-    let artifact = match signed {
+    let artifact = match what {
         Signed::Bytes(bytes) => Artifact::from_blob(bytes),
         Signed::Digest(digest) => Artifact::from_digest(Sha256Hash::new(*digest.as_bytes())),
     };

@@ -439,3 +439,55 @@ fn unhex(what: &str, text: &str) -> Result<Vec<u8>, String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The log with an Ed25519 key that nobody has.
+    fn log() -> Log {
+        let spki = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", &[9; 32][..]].concat();
+        let key = PublicKey::from_spki(&spki).unwrap();
+        Log { id: log_id(&key), key, host: Some("log.test".to_owned()), window: None }
+    }
+
+    proptest! {
+        #[test]
+        fn no_annotation_panics(text in r#"[\[\]{}",:a-zA-Z0-9]{0,60}"#) {
+            let _ = Entry::from_annotation(&text);
+        }
+
+        #[test]
+        fn no_entry_panics(
+            body in r#"[\[\]{}",:a-z0-9.]{0,60}"#,
+            checkpoint in "(log\\.test( - 1)?\n[0-9]{1,20}\n[A-Za-z0-9+/]{43}=\n\n\u{2014} log\\.test [A-Za-z0-9+/]{8}\n|\\PC{0,40})",
+            index: u64,
+            size: u64,
+            time: i64,
+            hashes: Vec<[u8; 32]>,
+            v2: bool,
+        ) {
+            let log = log();
+            let version = if v2 { "0.0.2" } else { "0.0.1" };
+            let known = format!(r#"{{"apiVersion":"{version}","kind":"hashedrekord","spec":{{}}}}"#);
+            for body in [body, known] {
+                let proof = Proof { index, size, root: [0; 32], hashes: hashes.clone(), checkpoint: checkpoint.clone() };
+                let entry = Entry {
+                    log_id: log.id.clone(),
+                    index,
+                    time,
+                    promise: (!v2).then(|| vec![0; 64]),
+                    proof: Some(proof),
+                    body: body.into_bytes(),
+                    kind: None,
+                };
+                let content = Content::Message(b"x");
+                let logged = Logged { signature: b"x", key: b"x", content };
+                prop_assert!(entry.is_about(&logged).is_err());
+                prop_assert!(log.verify(&entry, Demand::Proof).is_err());
+            }
+        }
+    }
+}

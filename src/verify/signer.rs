@@ -55,7 +55,7 @@ pub struct CertificateSigner {
 pub struct CertificateIdentity {
     /// The subject alternative name: an e-mail address or a URI.
     pub subject: Matcher,
-    /// The OpenID Connect provider that vouched for it.
+    /// The `OpenID` Connect provider that vouched for it.
     pub issuer: Matcher,
 }
 

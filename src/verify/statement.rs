@@ -46,9 +46,9 @@ pub(super) enum Expected {
 
 impl Statement {
     pub fn parse(bytes: &[u8], expected: Expected) -> Result<Self, String> {
+        const KNOWN: [&str; 4] = ["_type", "subject", "predicateType", "predicate"];
         let root: Value = json::parse(bytes, MAX_DEPTH)?;
         let root = fields::object("statement", &root)?;
-        const KNOWN: [&str; 4] = ["_type", "subject", "predicateType", "predicate"];
         if let Some(unknown) = root.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(format!(
                 "statement: found field {unknown:?}, expected {}",
@@ -109,5 +109,30 @@ impl Subject {
             Some(value) => fields::object("annotations", value)?.clone().into_iter().collect(),
         };
         Ok(Self { digest, annotations })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_statement_panics(
+            bytes: Vec<u8>,
+            subject in r#"[\[\]{}",:a-z0-9]{0,40}"#,
+            kind in prop_oneof![Just(TYPE), Just(OLD_TYPE), Just("x")],
+        ) {
+            let text = format!(
+                r#"{{"_type":"{kind}","predicateType":"{SIGNATURE}","subject":[{{"digest":{subject}}}]}}"#
+            );
+            for bytes in [&bytes[..], text.as_bytes()] {
+                for expected in [Expected::Signature, Expected::Anything] {
+                    let _ = Statement::parse(bytes, expected);
+                }
+            }
+        }
     }
 }

@@ -23,8 +23,8 @@ use crate::oci::Digest;
 
 /// What the media types of trust roots start with; versions follow.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
-/// Before the first release of this program, and after its authorities and algorithms: a clock
-/// outside is not set (row 90).
+/// From 2026, before the first release of this program, to 2070, after its authorities and
+/// algorithms: a clock outside is not set (row 90).
 const CLOCK: (i64, i64) = (1_767_225_600, 3_155_760_000);
 
 /// The certificate authorities, logs and timestamp authorities that are believed.
@@ -111,7 +111,7 @@ impl TrustRoot {
             serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
         if root.certificate_authorities.is_empty() && root.tlogs.is_empty() {
             return Err(malformed(
-                "found neither a certificate authority nor a log, expected some".to_owned(),
+                "found neither a certificate authority nor a log, expected some",
             ));
         }
         Self::new(&root, true, true)
@@ -126,7 +126,7 @@ impl TrustRoot {
         let intermediates = certificates(&parts.intermediates)?;
         let roots = certificates(&parts.roots)?;
         if roots.is_empty() {
-            return Err(malformed("found no certificate, expected an authority's".to_owned()));
+            return Err(malformed("found no certificate, expected an authority's"));
         }
         let authorities = roots.into_iter().map(|root| {
             let chain: Vec<_> = intermediates.iter().cloned().chain([root]).collect();
@@ -216,9 +216,7 @@ impl TrustRoot {
         match self.authorities.iter().map(|authority| authority.end).max() {
             Some(ended) if ended < now => Err(TrustRootError::Expired { ended }),
             Some(_) => Ok(()),
-            None => {
-                Err(malformed("found no certificate authority, expected one or more".to_owned()))
-            }
+            None => Err(malformed("found no certificate authority, expected one or more")),
         }
     }
 
@@ -248,8 +246,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, TrustRootError> {
     super::certificate::pem_chain(pem).map_err(malformed)
 }
 
-fn malformed(problem: String) -> TrustRootError {
-    let problem = problem.chars().take(300).collect();
+fn malformed(problem: impl AsRef<str>) -> TrustRootError {
+    let problem = problem.as_ref().chars().take(300).collect();
     TrustRootError::Malformed { problem }
 }
 
@@ -259,5 +257,31 @@ impl fmt::Debug for TrustRoot {
             .field("authorities", &self.authorities.len())
             .field("logs", &self.logs)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_compiled_in_root_is_current() {
+        let root = TrustRoot::public_good().unwrap();
+        assert!(root.authorities.len() >= 2 && root.logs().is_some());
+        root.check_current(Timestamp::from_second(CLOCK.0).unwrap()).unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_root_panics(bytes: Vec<u8>, at: usize, byte in 0x20..0x7f_u8) {
+            let mut changed = SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes().to_vec();
+            let at = at % changed.len();
+            changed[at] = byte;
+            let _ = (TrustRoot::from_json(&bytes), TrustRoot::from_json(&changed));
+            let _ = TrustRoot::of(&Authorities { roots: bytes, ..Authorities::default() });
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use oci2sysext::verify::{Authorities, TrustRoot};
 use serde_json::{Value, json};
 
-use super::common::pki::*;
+use super::pki::*;
 use super::world::*;
 
 /// Rows 27, 28 and 90: what a certificate may say, and when.

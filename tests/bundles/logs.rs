@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use oci2sysext::oci::Digest;
 use serde_json::{Value, json};
 
-use super::common::pki::*;
+use super::pki::*;
 use super::world::*;
 
 /// Rows 19 to 21 for bundles (B7).

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use oci2sysext::verify::{Candidate, Policy, image};
 use serde_json::{Value, json};
 
-use super::common::pki::Pki;
+use super::pki::Pki;
 use super::world::*;
 
 /// xorshift: the same numbers each time.

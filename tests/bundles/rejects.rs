@@ -5,7 +5,7 @@ use oci2sysext::oci::Digest;
 use oci2sysext::verify::Comparison;
 use serde_json::{Value, json};
 
-use super::common::pki::*;
+use super::pki::*;
 use super::world::*;
 
 #[test]

@@ -9,8 +9,8 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use super::common::command::{Outcome, Workdir, sha256};
-use super::common::pki::*;
 use super::common::{need, tools};
+use super::pki::*;
 use super::registry_faults::{Reply, Server};
 use super::world::{PAYLOAD_TYPE, bundle, bytes};
 

@@ -137,12 +137,12 @@ impl Place {
     fn bundle(&self, key: &Key, statement: &Value) -> Vec<u8> {
         let payload = serde_json::to_vec(statement).unwrap();
         let kind = "application/vnd.in-toto+json";
-        let signature = key.sign(&super::common::pki::pae(kind, &payload));
+        let signature = key.sign(&super::pki::pae(kind, &payload));
         serde_json::to_vec(&json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": { "publicKey": { "hint": "" } },
             "dsseEnvelope": {
-                "payload": super::common::pki::base64(payload),
+                "payload": super::pki::base64(payload),
                 "payloadType": kind,
                 "signatures": [{ "sig": signature }],
             },
@@ -271,7 +271,7 @@ fn cosign_accepts_what_we_accept() {
             |b| {
                 let mut payload = bytes(&b["dsseEnvelope"]["payload"]);
                 payload[9] ^= 1;
-                b["dsseEnvelope"]["payload"] = json!(super::common::pki::base64(payload));
+                b["dsseEnvelope"]["payload"] = json!(super::pki::base64(payload));
             },
             false,
         ),

@@ -12,7 +12,7 @@ use oci2sysext::verify::{
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::common::pki::{
+use super::pki::{
     Certificates, Chain, ISSUER, Pki, SIGNED, SUBJECT, base64, dsse, hashedrekord, pae, pem, sign,
 };
 

@@ -5,7 +5,6 @@ pub mod command;
 pub mod layout;
 pub mod listing;
 pub mod mount;
-pub mod pki;
 pub mod reference;
 pub mod registry;
 pub mod sign;
