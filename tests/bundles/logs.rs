@@ -461,7 +461,7 @@ fn log_entries_of_bundles_by_certificate() {
                     "keyDetails": "PKIX_ECDSA_P256_SHA_256",
                     "x509Certificate": { "rawBytes": base64(&chain.leaf) },
                 });
-                body(b, &hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, verifier));
+                body(b, &hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, &verifier));
             },
             "Certificate",
             4,
@@ -586,5 +586,58 @@ fn log_entries_of_bundles_by_certificate() {
     for (statement, reason) in [(provenance, "Payload"), (elsewhere, "OtherImage")] {
         let bundle = certificate_bundle(&pki, &chain, &statement);
         assert_eq!(refusal(bundle_verdict(&bundle, &policy)), (reason.to_owned(), 4));
+    }
+}
+
+/// Version 2 of the log, where no time is needed: by key.
+#[test]
+fn entries_of_version_2_by_key() {
+    let pki = Pki::default();
+    let mut good = logged_bundle(&pki, &statement());
+    let payload = bytes(&good["dsseEnvelope"]["payload"]);
+    let signature = bytes(&good["dsseEnvelope"]["signatures"][0]["sig"]);
+    let body = |key: &rcgen::KeyPair, message: &[u8]| {
+        let verifier = json!({
+            "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+            "publicKey": { "rawBytes": base64(spki(key)) },
+        });
+        hashedrekord_v2(&pae(PAYLOAD_TYPE, message), &signature, &verifier)
+    };
+    *entry(&mut good) = pki.entry(&body(&pki.signer, &payload));
+    bundle_verdict(&good, &key_policy(&pki, true)).unwrap();
+    let mutations: Vec<Mutation<'_, Value>> = vec![
+        m(
+            "another key",
+            |b: &mut Value| *entry(b) = pki.entry(&body(&pki.other, &payload)),
+            "Transparency",
+            4,
+        ),
+        m(
+            "another payload",
+            |b: &mut Value| *entry(b) = pki.entry(&body(&pki.signer, b"x")),
+            "Transparency",
+            4,
+        ),
+        m(
+            "a promise",
+            |b: &mut Value| {
+                entry(b)["inclusionPromise"] = json!({ "signedEntryTimestamp": "AAAA" });
+            },
+            "Transparency",
+            4,
+        ),
+        m("another index", |b: &mut Value| entry(b)["logIndex"] = json!("0"), "Transparency", 4),
+        m(
+            "a checkpoint signed under another name",
+            |b: &mut Value| replace(checkpoint(b), "\u{2014} log.test", "\u{2014} log.tes"),
+            "Transparency",
+            4,
+        ),
+    ];
+    for (what, change, reason, exit) in mutations {
+        let mut bundle = good.clone();
+        change(&mut bundle);
+        let found = refusal(bundle_verdict(&bundle, &key_policy(&pki, true)));
+        assert_eq!(found, (reason.to_owned(), exit), "{what}");
     }
 }

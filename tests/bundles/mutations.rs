@@ -89,18 +89,19 @@ fn flip(bytes: &mut [u8], random: &mut Random) {
     bytes[at] ^= 1 << random.below(8);
 }
 
+fn strip(value: &mut Value) {
+    if let Value::Object(object) = value {
+        object.retain(|_, value| !value.is_null());
+        object.values_mut().for_each(strip);
+    }
+    if let Value::Array(array) = value {
+        array.iter_mut().for_each(strip);
+    }
+}
+
 /// What a protojson reader takes for the same: a null, and an empty list that is not there.
 fn same(bundle: &Value) -> Value {
     let mut bundle = bundle.clone();
-    fn strip(value: &mut Value) {
-        if let Value::Object(object) = value {
-            object.retain(|_, value| !value.is_null());
-            object.values_mut().for_each(strip);
-        }
-        if let Value::Array(array) = value {
-            array.iter_mut().for_each(strip);
-        }
-    }
     strip(&mut bundle);
     bundle
 }

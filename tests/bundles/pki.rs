@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use oci2sysext::oci::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SigningKey,
     date_time_ymd,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
@@ -264,7 +265,7 @@ impl Pki {
 
     /// The log's promise to take a body.
     pub fn promise(&self, body: &[u8], time: u64) -> Vec<u8> {
-        let id = self.log_id().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = Digest::of(&spki(&self.log)).hex();
         let message = format!(
             "{{\"body\":\"{}\",\"integratedTime\":{time},\"logID\":\"{id}\",\"logIndex\":1}}",
             base64(body)
@@ -275,7 +276,7 @@ impl Pki {
     /// cosign's annotation with what the log says of a body.
     pub fn annotation(&self, body: &Value) -> String {
         let body = serde_json::to_vec(body).unwrap();
-        let id = self.log_id().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = Digest::of(&spki(&self.log)).hex();
         json!({
             "SignedEntryTimestamp": base64(self.promise(&body, SIGNED)),
             "Payload": {
@@ -288,7 +289,7 @@ impl Pki {
 
 /// The body of an entry about a signature of a message; `verifier` is PEM.
 pub fn hashedrekord(message: &[u8], signature: &[u8], verifier: &str) -> Value {
-    let hash = Sha256::digest(message).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let hash = Digest::of(message).hex();
     json!({
         "apiVersion": "0.0.1",
         "kind": "hashedrekord",
@@ -304,7 +305,7 @@ pub fn hashedrekord(message: &[u8], signature: &[u8], verifier: &str) -> Value {
 
 /// The body of an entry about a signature of an envelope; `verifier` is PEM.
 pub fn dsse(payload: &[u8], signature: &[u8], verifier: &str) -> Value {
-    let hash = Sha256::digest(payload).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let hash = Digest::of(payload).hex();
     json!({
         "apiVersion": "0.0.1",
         "kind": "dsse",
@@ -317,7 +318,7 @@ pub fn dsse(payload: &[u8], signature: &[u8], verifier: &str) -> Value {
 }
 
 /// The body of an entry of version 2, about a signature of `message`.
-pub fn hashedrekord_v2(message: &[u8], signature: &[u8], verifier: Value) -> Value {
+pub fn hashedrekord_v2(message: &[u8], signature: &[u8], verifier: &Value) -> Value {
     json!({
         "apiVersion": "0.0.2",
         "kind": "hashedrekord",

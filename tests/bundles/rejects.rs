@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use oci2sysext::oci::Digest;
-use oci2sysext::verify::Comparison;
+use oci2sysext::verify::{Comparison, SignedIdentity};
 use serde_json::{Value, json};
 
 use super::pki::*;
@@ -258,7 +258,8 @@ fn bundles_by_key() {
         let found = refusal(verdict(candidate, &key_policy(&pki, false)));
         assert_eq!(found, ("Bundle".to_owned(), 4), "{what}");
     }
-    let other = oci2sysext::verify::Policy::new(named(&pki.other), Vec::new(), Default::default());
+    let other =
+        oci2sysext::verify::Policy::new(named(&pki.other), Vec::new(), SignedIdentity::Asked);
     assert_eq!(refusal(bundle_verdict(&good, &other)), ("OtherKey".to_owned(), 4));
 }
 
@@ -389,13 +390,14 @@ fn statements() {
         assert_eq!(found, (reason.to_owned(), exit), "{what}");
     }
     // cosign before 3.0.3 has no predicate; any of several subjects will do; the index, too.
-    for change in [
-        (|s| {
+    let changes: [fn(&mut Value); 3] = [
+        |s| {
             s.as_object_mut().unwrap().remove("predicate");
-        }) as fn(&mut Value),
+        },
         |s| s["subject"] = json!([{ "digest": { "sha512": "00" } }, s["subject"][0]]),
         |s| s["subject"] = json!([{ "digest": { "sha256": Digest::of(b"index").hex() } }]),
-    ] {
+    ];
+    for change in changes {
         let mut statement = statement();
         change(&mut statement);
         bundle_verdict(&logged_bundle(&pki, &statement), &key_policy(&pki, false)).unwrap();

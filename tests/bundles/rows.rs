@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use oci2sysext::oci::Digest;
-use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use super::common::command::{Outcome, Workdir, sha256};
@@ -87,8 +86,8 @@ impl Place {
         self.attach(&[(serde_json::to_vec(bundle).unwrap(), BUNDLE)]);
     }
 
-    fn by_key(&self, key: &KeyPair, statement: &Value) -> Value {
-        bundle(key, statement, PAYLOAD_TYPE, &json!({ "publicKey": { "hint": "x" } }))
+    fn by_key(&self, statement: &Value) -> Value {
+        bundle(&self.pki.signer, statement, PAYLOAD_TYPE, &json!({ "publicKey": { "hint": "x" } }))
     }
 
     fn arguments(&self, more: &[&str]) -> Vec<String> {
@@ -144,7 +143,7 @@ fn good_bundles_convert() {
 #[test]
 fn row_19_a_log_is_demanded_and_has_nothing() {
     let place = place();
-    place.attach_one(&place.by_key(&place.pki.signer, &place.statement()));
+    place.attach_one(&place.by_key(&place.statement()));
     place.work.converts(place.key());
     let outcome = place.work.refuses(4, place.key_and_log());
     assert!(outcome.stderr.contains("transparency log"), "{outcome:#?}");
@@ -181,7 +180,7 @@ fn row_22_an_attestation_by_the_same_key() {
     for kind in ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"] {
         let mut statement = place.statement();
         statement["predicateType"] = json!(kind);
-        place.attach_one(&place.by_key(&place.pki.signer, &statement));
+        place.attach_one(&place.by_key(&statement));
         let outcome = place.work.refuses(4, place.key());
         assert!(outcome.stderr.contains(kind), "{outcome:#?}");
     }
@@ -190,7 +189,7 @@ fn row_22_an_attestation_by_the_same_key() {
 #[test]
 fn row_23_no_signature_two_or_another_payload_type() {
     let place = place();
-    let good = place.by_key(&place.pki.signer, &place.statement());
+    let good = place.by_key(&place.statement());
     let one = good["dsseEnvelope"]["signatures"][0].clone();
     for signatures in [json!([]), json!([one, one])] {
         let mut bundle = good.clone();
@@ -209,7 +208,7 @@ fn row_24_another_subject() {
     for digest in [json!({ "sha512": "00".repeat(64) }), json!({ "sha256": "00".repeat(32) })] {
         let mut statement = place.statement();
         statement["subject"][0]["digest"] = digest;
-        place.attach_one(&place.by_key(&place.pki.signer, &statement));
+        place.attach_one(&place.by_key(&statement));
         place.work.refuses(4, place.key());
     }
 }
@@ -226,7 +225,7 @@ fn row_25_a_certificate_where_a_key_is_configured() {
 #[test]
 fn row_26_a_compressed_or_oversize_bundle() {
     let place = place();
-    let good = serde_json::to_vec(&place.by_key(&place.pki.signer, &place.statement())).unwrap();
+    let good = serde_json::to_vec(&place.by_key(&place.statement())).unwrap();
     let bomb = super::common::tarball::gzip(&vec![b' '; 64 << 20]);
     for bytes in [super::common::tarball::gzip(&good), bomb.clone()] {
         place.attach(&[(bytes, "application/vnd.dev.sigstore.bundle.v0.3+json+gzip")]);
@@ -250,20 +249,14 @@ fn row_27_a_chain_that_had_ended() {
     ] {
         let place = Place::new(&certificates);
         place.attach_one(&place.by_certificate());
-        // The older of two authorities has ended, so that it is the chain that is wrong and not
-        // the whole of the root.
+        // Beside an authority that lasts: it is the chain that is wrong, not the whole root (row 30).
+        let lasting = Pki::default();
+        let lasting = lasting.trusted_root(&lasting.chain(&Certificates::default()));
         let mut root = place.pki.trusted_root(&place.chain);
-        let good = place.pki.chain(&Certificates::default());
-        let other = place.pki.trusted_root(&good)["certificateAuthorities"][0].clone();
-        let wrong = root["certificateAuthorities"][0].clone();
-        root["certificateAuthorities"] = if certificates.intermediate.1 < SIGNED {
-            // Signed by the same key, with an authority that a verifier must not take for it.
-            let mut unrelated =
-                place.pki.trusted_root(&Pki::default().chain(&Certificates::default()));
-            json!([wrong, unrelated["certificateAuthorities"][0].take()])
-        } else {
-            json!([other])
-        };
+        let mut authorities = root["certificateAuthorities"].take();
+        let more = lasting["certificateAuthorities"][0].clone();
+        authorities.as_array_mut().unwrap().push(more);
+        root["certificateAuthorities"] = authorities;
         place.write("root.json", root.to_string());
         place.work.refuses(4, place.certificate(SUBJECT));
     }
@@ -296,7 +289,7 @@ fn row_29_version_2_of_the_log_without_a_timestamp() {
         "keyDetails": "PKIX_ECDSA_P256_SHA_256",
         "x509Certificate": { "rawBytes": base64(&place.chain.leaf) },
     });
-    let body = hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, verifier);
+    let body = hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, &verifier);
     bundle["verificationMaterial"]["tlogEntries"] = json!([place.pki.entry(&body)]);
     place.attach_one(&bundle);
     place.work.refuses(4, place.certificate(SUBJECT));
@@ -351,7 +344,7 @@ fn row_90_a_clock_that_is_not_set() {
     }
     assert_eq!(run(SIGNED, place.certificate(SUBJECT)).code, 0);
     // A key needs no clock.
-    place.attach_one(&place.by_key(&place.pki.signer, &place.statement()));
+    place.attach_one(&place.by_key(&place.statement()));
     assert_eq!(run(0, place.key()).code, 0);
 }
 
@@ -367,7 +360,7 @@ fn listing(place: &Place) -> Listing {
     let blobs = place.work.path("layout/blobs/sha256");
     let digest = place.image["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
     let image = fs::read(blobs.join(digest)).unwrap();
-    let bundle = place.by_key(&place.pki.signer, &place.statement());
+    let bundle = place.by_key(&place.statement());
     place.attach_one(&bundle);
     let index = fs::read(place.work.path("layout/index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
@@ -404,7 +397,7 @@ fn serve(place: &Place, listing: Listing, page: fn(&Listing, usize) -> Reply) ->
     });
     let image = format!("{}/test/image:1", registry.host());
     let fixed = ["-o", "x.raw", "--force", "--any-host", "--selinux=none", "--tls-verify=false"];
-    place.work.run([&image, "--key", &key].into_iter().map(|a| a as &str).chain(fixed))
+    place.work.run([image.as_str(), "--key", &key].into_iter().chain(fixed))
 }
 
 fn index(entries: &[&Value]) -> Reply {
@@ -485,4 +478,62 @@ fn what_a_listing_says_is_not_believed() {
         }),
         0
     );
+}
+
+/// A timestamp of one's own authority proves the time where there is no log (`openssl ts`).
+#[test]
+fn a_timestamp_authority_of_ones_own_proves_the_time() {
+    need!(tools::system("openssl"), "no openssl");
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap();
+    let certificates =
+        Certificates { leaf: (now - 300, now + 300), sct: None, ..Certificates::default() };
+    let place = Place::new(&certificates);
+    let material = json!({ "certificate": { "rawBytes": base64(&place.chain.leaf) } });
+    let mut good = bundle(&place.pki.signer, &place.statement(), PAYLOAD_TYPE, &material);
+    let signature = bytes(&good["dsseEnvelope"]["signatures"][0]["sig"]);
+    place.write("signature", &signature);
+    place.write("intermediate.pem", pem(&place.chain.intermediate));
+    tools::shell(
+        r#"
+        cd "$1"
+        new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        openssl req -x509 $new -keyout ca.key -out ca.crt -days 30 -subj '/CN=ca' \
+            -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
+        openssl req $new -keyout tsa.key -out tsa.csr -subj /CN=tsa
+        printf 'extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n' >ext
+        openssl x509 -req -in tsa.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 \
+            -extfile ext -out tsa.crt
+        cat tsa.crt ca.crt >tsa.pem
+        printf '[tsa]\ndefault_tsa=t\n[t]\nserial=%s/serial\ndigests=sha256\ndefault_policy=1.2.3.4.1\n' "$1" >c
+        printf 'signer_digest=sha256\nsigner_cert=%s/tsa.crt\nsigner_key=%s/tsa.key\n' "$1" "$1" >>c
+        echo 01 >serial
+        openssl ts -query -data signature -sha256 -cert -out request
+        openssl ts -reply -config c -queryfile request -out reply
+        "#,
+        [place.work.path("")],
+    );
+    let reply = fs::read(place.work.path("reply")).unwrap();
+    good["verificationMaterial"]["timestampVerificationData"] =
+        json!({ "rfc3161Timestamps": [{ "signedTimestamp": base64(reply) }] });
+    place.attach_one(&good);
+    let (root, intermediate) = (place.file("root.pem"), place.file("intermediate.pem"));
+    let stamps = place.file("tsa.pem");
+    let own = ["--ca-roots", &root, "--ca-intermediates", &intermediate];
+    let identity =
+        ["--certificate-identity", SUBJECT, "--certificate-oidc-issuer", ISSUER].as_slice();
+    let stamped = ["--timestamp-certificate-chain", &stamps];
+    let arguments = place.arguments(&[&own[..], identity, &stamped].concat());
+    let outcome = place.work.converts(&arguments);
+    assert!(outcome.stderr.contains(&format!("signed by {SUBJECT}")), "{outcome:#?}");
+
+    // Of another signature; and none.
+    let mut other = good.clone();
+    let again = bundle(&place.pki.signer, &place.statement(), PAYLOAD_TYPE, &material);
+    other["dsseEnvelope"] = again["dsseEnvelope"].clone();
+    place.attach_one(&other);
+    place.work.refuses(4, &arguments);
+    place.attach_one(&again);
+    place.work.refuses(4, &arguments);
+    // Without anything that could prove a time there is no use in asking.
+    place.work.refuses(2, place.arguments(&[&own[..], identity].concat()));
 }

@@ -132,9 +132,8 @@ impl Place {
         file
     }
 
-    /// A bundle of a statement, by the program that signs files: cosign cannot read it as an
-    /// image's unless it is one.
-    fn bundle(&self, key: &Key, statement: &Value) -> Vec<u8> {
+    /// A bundle of any statement, which cosign would not make.
+    fn bundle(key: &Key, statement: &Value) -> Vec<u8> {
         let payload = serde_json::to_vec(statement).unwrap();
         let kind = "application/vnd.in-toto+json";
         let signature = key.sign(&super::pki::pae(kind, &payload));
@@ -228,6 +227,9 @@ fn a_layout_keeps_its_bundles() {
     }
 }
 
+/// What is changed in a document.
+type Change = fn(&mut Value);
+
 /// One table for both: what we accept, cosign 3 accepts. Not the other way round: it does not ask
 /// what a statement says of its subject (row 22).
 #[test]
@@ -241,7 +243,6 @@ fn cosign_accepts_what_we_accept() {
         good["subject"][0]["digest"]["sha256"] = json!(digest);
         good
     };
-    type Change = fn(&mut Value);
     let statements: [(&str, Change, bool); 6] = [
         ("good", |_| {}, true),
         ("nopredicate", |s| drop(s.as_object_mut().unwrap().remove("predicate")), true),
@@ -262,7 +263,7 @@ fn cosign_accepts_what_we_accept() {
         let reference = place.push(&format!("judge/{name}"));
         let mut statement = good(&reference);
         change(&mut statement);
-        place.attach(&reference, &[place.bundle(&key, &statement)]);
+        place.attach(&reference, &[Place::bundle(&key, &statement)]);
         judge(name, &reference, expected);
     }
     let envelopes: [(&str, Change, bool); 6] = [
@@ -294,7 +295,7 @@ fn cosign_accepts_what_we_accept() {
     ];
     for (name, change, expected) in envelopes {
         let reference = place.push(&format!("judge/{name}"));
-        let bundle = place.bundle(&key, &good(&reference));
+        let bundle = Place::bundle(&key, &good(&reference));
         let mut bundle: Value = serde_json::from_slice(&bundle).unwrap();
         change(&mut bundle);
         place.attach(&reference, &[serde_json::to_vec(&bundle).unwrap()]);
@@ -303,11 +304,13 @@ fn cosign_accepts_what_we_accept() {
     // Row 14: one by somebody else beside a good one.
     let reference = place.push("judge/beside");
     let statement = good(&reference);
-    place
-        .attach(&reference, &[place.bundle(&stranger, &statement), place.bundle(&key, &statement)]);
+    place.attach(
+        &reference,
+        &[Place::bundle(&stranger, &statement), Place::bundle(&key, &statement)],
+    );
     judge("beside", &reference, true);
     let reference = place.push("judge/stranger");
-    place.attach(&reference, &[place.bundle(&stranger, &good(&reference))]);
+    place.attach(&reference, &[Place::bundle(&stranger, &good(&reference))]);
     judge("stranger", &reference, false);
     assert!(accepted >= 4, "{accepted}");
 }
