@@ -385,7 +385,7 @@ mod tests {
         "integratedTime":"1","inclusionPromise":{"signedEntryTimestamp":"AAAA"},
         "inclusionProof":{"logIndex":"1","treeSize":"2","hashes":[],
         "rootHash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","checkpoint":{"envelope":"x"}},
-        "canonicalizedBody":"AAAA"}]},"dsseEnvelope":{"payload":"AA\\nAA","payloadType":"x",
+        "canonicalizedBody":"AAAA"}]},"dsseEnvelope":{"payload":"AA\nAA","payloadType":"x",
         "signatures":[{"sig":"AAAA","keyid":""}]}}"#;
 
     #[test]
