@@ -64,6 +64,9 @@ pub enum Command {
 pub struct ImageArgs {
     /// The image
     pub image: PathBuf,
+    /// Change a limit, such as layer-uncompressed=128G
+    #[arg(long, value_name = "NAME=N")]
+    pub limit: Vec<LimitArg>,
     /// Report errors as a JSON object on standard output
     #[arg(long)]
     pub json: bool,

@@ -39,6 +39,7 @@ pub mod escape;
 pub mod json;
 pub mod limits;
 pub mod signals;
+pub mod unnamed;
 
 pub mod cli;
 pub mod cmd;

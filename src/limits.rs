@@ -20,6 +20,15 @@ macro_rules! limits {
             /// The names that `--limit` knows, with the default of each.
             pub const NAMES: &[(&str, u64)] = &[$(($name, $default),)+];
 
+            /// The defaults, changed by the arguments of `--limit`.
+            pub fn with(changes: &[LimitArg]) -> Self {
+                let mut limits = Self::default();
+                for change in changes {
+                    limits.set(&change.name, change.value);
+                }
+                limits
+            }
+
             /// Sets a limit by its name; false if there is none of that name.
             pub fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {
@@ -71,6 +80,8 @@ limits! {
     names = "names", 96 << 20;
     /// Bytes of one file that is read as text: os-release, SELinux policy, accounts.
     text_file = "text-file", 16 << 20;
+    /// Seconds for all waits of one run for a registry, and for tries that bring nothing.
+    retry_seconds = "retry-seconds", 120;
 }
 
 /// A `NAME=N` argument of `--limit`; `N` may end in `K`, `M` or `G` (powers of 1024).

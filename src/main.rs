@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use oci2sysext::cli::{Cli, Command};
 use oci2sysext::error::{Error, ExitCode as ErrorCode};
+use oci2sysext::escape::Escaped;
 use oci2sysext::{cmd, request, signals};
 
 fn main() -> ExitCode {
@@ -41,7 +42,7 @@ fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
 /// Help and version, or a command line that clap does not understand.
 fn misunderstood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
-        complain(&request::Error::new(error.kind().to_string(), "see --help").into(), true);
+        complain(&usage(error).into(), true);
         return ErrorCode::Usage.into();
     }
     // Nobody is left to tell if the stream is gone.
@@ -49,8 +50,18 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ErrorCode::Usage.into() } else { ExitCode::SUCCESS }
 }
 
+/// What clap says first, which names the argument, on one line.
+fn usage(error: &clap::Error) -> request::Error {
+    let text = error.render().to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let problem = lines.collect::<Vec<_>>().join(" ");
+    let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+    request::Error::new(Escaped(problem.as_bytes()).to_string(), "see oci2sysext --help")
+}
+
 /// What was found and expected, and what to do: two lines for people, an object for machines.
 fn complain(error: &Error, json: bool) {
+    // Nobody is left to tell if a stream is gone: the exit code still says it.
     let fault = error.fault();
     if json {
         let object = serde_json::json!({ "error": {
@@ -59,8 +70,7 @@ fn complain(error: &Error, json: bool) {
             "message": fault.to_string(),
             "advice": fault.advice(),
         }});
-        // Nobody is left to tell if standard output is gone.
         let _ = writeln!(io::stdout(), "{object:#}");
     }
-    eprintln!("error: {fault}\n  help: {}", fault.advice());
+    let _ = writeln!(io::stderr(), "error: {fault}\n  help: {}", fault.advice());
 }

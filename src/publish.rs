@@ -210,7 +210,8 @@ impl Destination {
                 return Err(Error::Locked { directory: parent() });
             }
             Err(Errno::WOULDBLOCK) => {
-                tracing::info!("waiting for another run that writes into {}", parent().display());
+                let directory = Escaped(self.parent.as_os_str().as_bytes());
+                tracing::warn!("another run is writing into {directory}: waiting until it ends");
             }
             Err(errno) => return Err(Error::io("lock", &self.parent, errno)),
         }

@@ -5,13 +5,14 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cli::{ConvertArgs, DenyArg, FormatArg, WhiteoutsArg};
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::image::erofs::{self, Compression};
 use crate::limits::Limits;
-use crate::oci::{ImageName, Platform, Reference, RegistryOptions, SourceOptions};
+use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
 use crate::sysext::Whiteouts;
 use crate::trust::SignerOptions;
@@ -140,10 +141,7 @@ impl Request {
         let reference: Reference = text.parse()?;
         let format = format(args)?;
         let (path, name) = output(args, &reference, &format)?;
-        let mut limits = Limits::default();
-        for limit in &args.limit {
-            limits.set(&limit.name, limit.value);
-        }
+        let limits = Limits::with(&args.limit);
         let threads = match args.threads.and_then(|n| NonZeroUsize::new(n.into())) {
             Some(threads) => threads,
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -152,6 +150,10 @@ impl Request {
             authfile: args.authfile.clone(),
             cert_dir: args.cert_dir.clone(),
             tls_verify: args.tls_verify,
+            retry: RetryPolicy {
+                budget: Duration::from_secs(limits.retry_seconds),
+                ..RetryPolicy::default()
+            },
             limits: limits.clone(),
             ..RegistryOptions::default()
         };

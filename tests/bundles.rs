@@ -10,9 +10,6 @@
 )]
 
 mod common;
-#[path = "common/registry_faults.rs"]
-#[allow(clippy::as_conversions, dead_code, missing_debug_implementations, reason = "shared")]
-mod registry_faults;
 
 #[path = "bundles/certificates.rs"]
 mod certificates;

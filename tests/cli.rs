@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 
 use common::command::{Outcome, Workdir, snapshot};
-use common::repository;
+use common::{need, repository, tools};
 
 /// A directory in which `sample` is the signed sample.
 fn workdir() -> Workdir {
@@ -98,6 +98,31 @@ fn a_fifo_is_no_image() {
     work.refuses(12, ["fsck", "fifo"]);
 }
 
+/// A stream that is full takes no image away, and no exit code.
+#[test]
+fn a_full_stream_changes_no_exit_code() {
+    let work = workdir();
+    let full = |arguments: &[&str], streams: [bool; 2]| {
+        let mut command = work.command();
+        command.args(&SAMPLE[..3]).args(["-v", "-o", "a.raw"]).args(arguments);
+        let sink = || fs::File::options().write(true).open("/dev/full").unwrap();
+        if streams[0] {
+            command.stdout(sink());
+        }
+        if streams[1] {
+            command.stderr(sink());
+        }
+        Outcome::of(&mut command)
+    };
+    assert_eq!(full(&[], [false, true]).code, 0);
+    assert_eq!(full(&[], [false, true]).code, 12, "it exists");
+    assert_eq!(full(&["--json"], [true, true]).code, 12, "it exists");
+    assert_eq!(full(&["--insecure-skip-signature"], [false, true]).code, 2);
+    let unreported = full(&["--json", "--force"], [true, false]);
+    assert_eq!(unreported.code, 12);
+    assert!(unreported.stderr.contains("the image is written, but not the report"));
+}
+
 /// The second run finds the objects in the store; what it says of fs-verity must not change.
 #[test]
 fn two_runs_say_the_same_of_verity() {
@@ -130,4 +155,23 @@ fn many_runs_with_one_object_store() {
     assert!(images.iter().all(|image| *image == images[0]));
     let names = fs::read_dir(work.out("objects")).unwrap().map(|e| e.unwrap().file_name());
     assert!(names.into_iter().all(|name| name.len() == 2), "waiting directories are left");
+}
+
+/// A few blocks that say that a file is a petabyte of zeros are not hashed for days.
+#[test]
+fn a_tiny_image_of_a_petabyte_is_above_the_limit() {
+    let mkcomposefs = need!(tools::newest("mkcomposefs"), "no mkcomposefs");
+    let work = workdir();
+    let (dump, image) = (work.out("dump"), work.out("image.cfs"));
+    let file = "/f 1125899906842624 100644 1 0 0 0 0.0 - - -";
+    fs::write(&dump, format!("/ 4096 40755 2 0 0 0 0.0 - - -\n{file}\n")).unwrap();
+    tools::run(&mkcomposefs, ["--from-file".as_ref(), dump.as_os_str(), image.as_os_str()]);
+    for command in ["dump", "fsck"] {
+        let refused = work.run([command.as_ref(), image.as_os_str()]);
+        assert_eq!(refused.code, 9, "{refused:?}");
+        assert!(refused.stderr.contains("--limit layer-uncompressed=N"), "{refused:?}");
+    }
+    let small = "layer-uncompressed=4K".as_ref();
+    let refused = work.run(["fsck".as_ref(), image.as_os_str(), "--limit".as_ref(), small]);
+    assert!(refused.stderr.contains("more than 4096"), "{refused:?}");
 }

@@ -123,6 +123,21 @@ fn every_golden_dump_has_the_bytes_of_mkcomposefs() {
     assert!(count >= 12, "{count} golden dumps");
 }
 
+/// What `--whiteouts=keep` makes; the digest is what mkcomposefs 1.0.8 prints.
+#[test]
+fn opaque_directories_and_whiteouts_have_the_bytes_of_mkcomposefs() {
+    let dump = b"/ 4096 40755 2 0 0 0 0.0 - - -\n\
+        /a 4096 40755 2 0 0 0 0.0 - - - trusted.overlay.opaque=y\n\
+        /a/n 3 100644 1 0 0 0 0.0 - new -\n\
+        /b 4096 40755 2 0 0 0 0.0 - - -\n\
+        /b/gone 0 20000 1 0 0 0 0.0 - - -\n";
+    let image = image::<Sha256HashValue>(dump, None).unwrap();
+    assert_eq!(
+        compute_verity::<Sha256HashValue>(&image).to_hex(),
+        "45e70258653035a0b3cd6930a94d0562893b02d686d9fa0803de3cc8f4ae9957"
+    );
+}
+
 #[test]
 fn what_mkcomposefs_refuses_is_refused() {
     let Some(data) = data() else {

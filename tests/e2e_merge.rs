@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::command::Workdir;
+use common::layout::{Image, Layout};
 use common::mount::Mounted;
 use common::registry::{Options, Registry};
+use common::tarball::Tarball;
 use common::tools::{FORKY, TRIXIE};
 use common::{listing, need, not_run, repository, shared, tools};
 
@@ -234,4 +236,61 @@ fn composefs_holds_the_same_tree_and_merges() {
 
     work.refuses(2, common.iter().chain(&composefs).chain(&["-o", "sample2.raw"]));
     work.refuses(2, common.iter().chain(&["--format", "composefs", "-o", "b.cfs"]));
+}
+
+/// `--whiteouts=keep`: what the layer deletes is hidden on the host, in both formats, and is there
+/// again afterwards (row 59a).
+#[test]
+fn kept_whiteouts_hide_the_hosts_files() {
+    if !tools::can_mount() {
+        not_run!("mounting needs root and loop devices");
+    }
+    let sysext = need!(tools::of(FORKY, "systemd-sysext"), "no systemd-sysext of Debian forky");
+    let mount = need!(tools::of(FORKY, "mount.composefs"), "no mount.composefs of Debian forky");
+    let work = Workdir::new();
+    let tar = Tarball::minimal()
+        .file("usr/bin/.wh.gone", b"")
+        .dir("usr/share")
+        .dir("usr/share/replaced")
+        .file("usr/share/replaced/.wh..wh..opq", b"")
+        .file("usr/share/replaced/new", b"new")
+        .finish();
+    let mut layout = Layout::new();
+    layout.add_image(&Image::new(&tar));
+    let common =
+        [&layout.reference(), "--insecure-skip-signature", "--whiteouts=keep", "--name=tool"];
+    work.converts(common);
+    work.converts(common.iter().chain(&["--format=composefs", "--objects=objects"]));
+    for suffix in ["raw", "cfs"] {
+        let host = host(&work, suffix, "ID=example\nVERSION_ID=1\n");
+        fs::create_dir_all(host.join("usr/share/replaced")).expect("a new directory");
+        for name in ["usr/bin/gone", "usr/bin/stays", "usr/share/replaced/old"] {
+            fs::write(host.join(name), name).expect("a written file");
+        }
+        let mounted;
+        if suffix == "raw" {
+            install(&work.out("tool.raw"), &host);
+        } else {
+            mounted = Mounted::composefs(&mount, &work.out("tool.cfs"), &work.out("objects"));
+            let place = host.join("var/lib/extensions/tool");
+            fs::create_dir(&place).expect("a new directory");
+            fs::write(host.join("mount"), mounted.path().as_os_str().as_encoded_bytes())
+                .expect("a written file");
+        }
+        let printed = in_namespace(
+            &sysext,
+            &host,
+            r#"
+            list() { (cd "$1/usr" && find bin share -type f | sort | tr '\n' ' '); echo; }
+            [ ! -e "$1/mount" ] || mount --bind "$(cat "$1/mount")" "$1/var/lib/extensions/tool"
+            merge "$1" >&2
+            list "$1"
+            "$sysext" --no-reload --root="$1" unmerge >&2
+            list "$1"
+            "#,
+        );
+        let expected = "bin/stays bin/tool share/replaced/new \n\
+            bin/gone bin/stays share/replaced/old \n";
+        assert_eq!(printed, expected, "{suffix}");
+    }
 }

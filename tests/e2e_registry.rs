@@ -13,8 +13,10 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::ca::Ca;
 use common::command::{Outcome, Workdir};
-use common::layout::{Image, Layout};
+use common::hub::{Hub, TAG};
+use common::layout::{Image, Layout, REPOSITORY, payload};
 use common::registry::{Options, PASSWORD, Registry, USER};
 use common::sign::{Key, Signer};
 use common::tarball::Tarball;
@@ -231,6 +233,53 @@ fn a_proxy_leads_to_the_registry() {
 
     // Without it there is no such name; nor is there with a proxy that is not there.
     private.work.refuses(10, &arguments);
+}
+
+/// Docker Hub: its several names are one, and `library/` need not be written.
+#[test]
+fn docker_hub_is_asked_by_its_own_names() {
+    let (key, ca) = need!(Signer::OpenSsl.new_key().zip(Ca::new()), "no openssl");
+    ca.certificate("hub", "DNS:registry-1.docker.io", 30);
+    let image = Image::new(&Tarball::minimal().finish());
+    let signed_as = |name: &str| {
+        let mut layout = Layout::new();
+        let digest = layout.add_image(&image);
+        let payload = payload(&digest).replace(REPOSITORY, name);
+        layout.add_signatures(&[(payload.as_bytes(), &key.sign(payload.as_bytes()))]);
+        layout
+    };
+    for (typed, signed, code) in [
+        ("docker.io/alpine", "docker.io/library/alpine", 0),
+        ("docker.io/alpine", "index.docker.io/library/alpine", 0),
+        ("docker.io/alpine", "alpine", 0),
+        ("docker.io/library/alpine", "docker.io/alpine", 0),
+        ("index.docker.io/alpine", "docker.io/library/alpine", 0),
+        ("index.docker.io/library/alpine", "index.docker.io/library/alpine", 0),
+        ("registry-1.docker.io/library/alpine", "docker.io/library/alpine", 0),
+        ("registry-1.docker.io/alpine", "registry-1.docker.io/library/alpine", 0),
+        ("docker.io/alpine", "docker.io/user/alpine", 5),
+        ("docker.io/alpine", "quay.io/library/alpine", 5),
+        ("docker.io/user/alpine", "docker.io/library/alpine", 5),
+    ] {
+        let hub = Hub::failing_tls(ca.server("hub", false), &signed_as(signed), |_, _, it| it);
+        let (proxy, asked) = tunnels(&hub.server.host());
+        let work = Workdir::new();
+        let mut command = work.command();
+        command.env("HTTPS_PROXY", format!("http://{proxy}"));
+        command.arg(format!("{typed}:{TAG}")).arg(format!("--key={}", key.public().display()));
+        command.arg(format!("--cert-dir={}", ca.cert_dir().display())).args(["-o", "a.raw"]);
+        if code == 0 {
+            work.converts_command(&mut command);
+        } else {
+            work.refuses_command(code, &mut command);
+        }
+        for request in asked.try_iter() {
+            assert!(request.starts_with("CONNECT registry-1.docker.io:443 "), "{request}");
+        }
+        let path = if typed.contains("user") { "/v2/user/alpine/" } else { "/v2/library/alpine/" };
+        let requests = hub.server.requests();
+        assert!(!requests.is_empty() && requests.iter().all(|it| it.path.starts_with(path)));
+    }
 }
 
 /// Who the registry is must be certain (row 80), unless the user waives it.

@@ -30,7 +30,7 @@ use crate::tree::Stat;
 /// let base = oci2sysext::base::Base {
 ///     os_release: None,
 ///     policy: None,
-///     lower_file_contexts: None,
+///     lower_policy: None,
 ///     accounts: Default::default(),
 ///     paths: Default::default(),
 ///     layers: 0,
@@ -40,7 +40,7 @@ use crate::tree::Stat;
 pub struct Base {
     os_release: Option<BTreeMap<String, String>>,
     policy: Option<PolicyFiles>,
-    lower_file_contexts: Option<Vec<u8>>,
+    lower_policy: Option<PolicyFiles>,
     accounts: Accounts,
     paths: BTreeMap<Vec<u8>, BasePath>,
     layers: usize,
@@ -63,9 +63,9 @@ impl Base {
         self.policy().ok_or(Error::NoPolicy { layers: self.layers })
     }
 
-    /// `file_contexts` without what the extension changes of it; none if it changes nothing (R34).
-    pub fn lower_file_contexts(&self) -> Option<&[u8]> {
-        self.lower_file_contexts.as_deref()
+    /// The policy without what the extension changes of it; none if it changes nothing (R34).
+    pub fn lower_policy(&self) -> Option<&PolicyFiles> {
+        self.lower_policy.as_ref()
     }
 
     /// Users and groups.
@@ -90,7 +90,7 @@ impl Base {
         Self {
             os_release: (!os_release.is_empty()).then_some(os_release),
             policy: None,
-            lower_file_contexts: None,
+            lower_policy: None,
             accounts: Accounts {
                 users: accounts::parse(b"root:x:0:"),
                 groups: accounts::parse(b"root:x:0:"),

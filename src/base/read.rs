@@ -122,7 +122,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
             into.extend(accounts::parse(&text.unwrap_or_default()));
         }
     }
-    let (mut found, mut lower_file_contexts) = (None, None);
+    let (mut found, mut lower_policy) = (None, None);
     if query.policy {
         let all = Merged { view, extension: Some(query.extension), limits: query.limits };
         found = all.policy()?;
@@ -130,7 +130,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
             .iter()
             .any(|root| query.extension.tree.lookup(root.as_bytes()).is_some());
         if changes_policy {
-            lower_file_contexts = lower.policy()?.map(|files| files.file_contexts);
+            lower_policy = lower.policy()?;
         }
     }
     let paths = view
@@ -147,7 +147,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
     Ok(Base {
         os_release,
         policy: found,
-        lower_file_contexts,
+        lower_policy,
         accounts: of_base,
         paths,
         layers: query.lower_layers,

@@ -1,6 +1,7 @@
 //! `oci2sysext REFERENCE`: the conversion, and what the user hears of it.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing::Level;
@@ -17,12 +18,13 @@ use crate::{image, publish};
 pub fn run(args: &ConvertArgs) -> Result<()> {
     log(args);
     let request = Request::from_args(args)?;
-    let mut bar = Bar::new(!args.quiet && io::stderr().is_terminal());
+    let mut bar = Bar { visible: !args.quiet && io::stderr().is_terminal() };
     let report = convert(&request, &mut bar);
-    bar.clear();
+    clear();
     let report = report?;
     if !args.quiet {
-        eprint!("{}", Summary { report: &report, verbose: args.verbose > 0 });
+        // The image is there, whether anybody hears of it or not.
+        let _ = write!(io::stderr(), "{}", Summary { report: &report, verbose: args.verbose > 0 });
     }
     if let Some(path) = &args.report {
         let mut bytes =
@@ -31,7 +33,7 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         publish::report(path, &bytes)?;
     }
     if args.json {
-        print_report(&report).map_err(image::Error::Io)?;
+        print_report(&report)?;
     }
     Ok(())
 }
@@ -47,38 +49,59 @@ fn log(args: &ConvertArgs) {
     // A second subscriber is refused: then this is a test, and it has one.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(|| Messages)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .try_init();
 }
 
-fn print_report(report: &Report) -> io::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
+fn print_report(report: &Report) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(report).map_err(|e| image::Error::Io(e.into()))?;
     text.push('\n');
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) => Err(publish::Error::Report { path: "/dev/stdout".into(), error }.into()),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The bar that is on the terminal: messages are written above it.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn shown() -> MutexGuard<'static, Option<ProgressBar>> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Standard error, without the bar while a message is written.
+struct Messages;
+
+impl Write for Messages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A message that cannot be written ends no conversion.
+        let write = || drop(io::stderr().write_all(bytes));
+        match &*shown() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
 /// A progress bar, on a terminal.
 struct Bar {
-    bar: Option<ProgressBar>,
     visible: bool,
 }
 
-impl Bar {
-    fn new(visible: bool) -> Self {
-        Self { bar: None, visible }
-    }
-
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+/// Takes the bar from the terminal.
+fn clear() {
+    if let Some(bar) = shown().take() {
+        bar.finish_and_clear();
     }
 }
 
@@ -87,7 +110,8 @@ impl Progress for Bar {
         if !self.visible {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
+        let mut shown = shown();
+        let bar = shown.get_or_insert_with(|| {
             let style = "layer {msg} {wide_bar} {binary_bytes} of {binary_total_bytes} {eta}";
             let bar = ProgressBar::new(layer.descriptor.size).with_message(layer.index.to_string());
             match ProgressStyle::with_template(style) {
@@ -97,11 +121,12 @@ impl Progress for Bar {
         });
         bar.set_position(done);
         if done >= layer.descriptor.size {
-            self.clear();
+            drop(shown);
+            clear();
         }
     }
 
     fn converting(&mut self) {
-        self.clear();
+        clear();
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 pub fn run(args: &ImageArgs) -> Result<()> {
     let reader = open(&args.image)?;
     let mut text = String::new();
-    erofs::dump(&reader, &Limits::default(), &mut text)?;
+    erofs::dump(&reader, &Limits::with(&args.limit), &mut text)?;
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

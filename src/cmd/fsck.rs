@@ -1,5 +1,6 @@
 //! `oci2sysext fsck IMAGE`: reads all of an EROFS image, contents included.
 
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use super::open;
@@ -12,8 +13,9 @@ use crate::limits::Limits;
 /// Checks the image.
 pub fn run(args: &ImageArgs) -> Result<()> {
     let reader = open(&args.image)?;
-    let found = erofs::fsck(&reader, &Limits::default())?;
+    let found = erofs::fsck(&reader, &Limits::with(&args.limit))?;
     let image = Escaped(args.image.as_os_str().as_bytes());
-    eprintln!("{image}: {} paths, {} bytes of contents, no errors", found.paths, found.bytes);
+    let (paths, bytes) = (found.paths, found.bytes);
+    let _ = writeln!(io::stderr(), "{image}: {paths} paths, {bytes} bytes of contents, no errors");
     Ok(())
 }

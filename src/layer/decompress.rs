@@ -11,7 +11,7 @@ use super::source::Counted;
 use super::zstd::Frames;
 use super::{BUFFER, Problem};
 use crate::limits::Limits;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, LayerCompression};
 
 /// Decompressed bytes that are let through before `ratio` is looked at (row 45).
 const RATIO_FROM: u64 = 256 << 20;
@@ -37,19 +37,15 @@ impl Compression {
     /// What a descriptor says; anything but a distributable, unencrypted tar layer without
     /// `urls` is refused (row 41, archive rule 4).
     pub fn of(descriptor: &Descriptor) -> Result<Self, Problem> {
-        if !descriptor.urls.is_empty() {
-            return Err(Problem::Urls { found: descriptor.urls.len() });
-        }
-        let chunked = descriptor.annotations.keys().any(|key| key.starts_with(CHUNKED));
-        match descriptor.media_type.0.as_str() {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::None),
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Self::Gzip),
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Self::Zstd { chunked }),
-            found => Err(Problem::MediaType { found: found.to_owned() }),
-        }
+        let compression = descriptor.tar_layer();
+        Ok(match compression.map_err(|problem| Problem::Descriptor { problem })? {
+            LayerCompression::None => Self::None,
+            LayerCompression::Gzip => Self::Gzip,
+            LayerCompression::Zstd => {
+                let chunked = |key: &String| key.starts_with(CHUNKED);
+                Self::Zstd { chunked: descriptor.annotations.keys().any(chunked) }
+            }
+        })
     }
 
     fn name(self) -> &'static str {

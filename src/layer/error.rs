@@ -21,20 +21,11 @@ pub struct Error {
 /// What is wrong with a layer.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The media type is not one of a layer that we read (row 41).
-    #[error(
-        "found media type {found:?}, expected a tar layer that is plain, gzip or zstd, \
-         distributable and not encrypted"
-    )]
-    MediaType {
-        /// The media type.
-        found: String,
-    },
-    /// The descriptor says to get the bytes from somewhere else (archive rule 4, CVE-2020-15157).
-    #[error("found {found} urls in its descriptor, expected none")]
-    Urls {
-        /// How many.
-        found: usize,
+    /// The descriptor is not one of a layer that we read (row 41, archive rule 4).
+    #[error("{problem}")]
+    Descriptor {
+        /// What was found, and what was expected.
+        problem: String,
     },
     /// The stored bytes do not decompress (rows 42, 44).
     #[error("{format}: {found}, expected {expected}")]
@@ -237,10 +228,9 @@ impl From<Problem> for io::Error {
 impl Fault for Problem {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::MediaType { .. }
-            | Self::Urls { .. }
-            | Self::Compressed { .. }
-            | Self::Archive { .. } => ExitCode::Malformed,
+            Self::Descriptor { .. } | Self::Compressed { .. } | Self::Archive { .. } => {
+                ExitCode::Malformed
+            }
             Self::Limit { .. } => ExitCode::Limit,
             Self::Changed { .. } | Self::Cut { .. } | Self::DiffId { .. } => ExitCode::Integrity,
             Self::Read(_) | Self::Hold(_) | Self::Sink { .. } => ExitCode::Io,
@@ -249,8 +239,7 @@ impl Fault for Problem {
 
     fn id(&self) -> &'static str {
         match self {
-            Self::MediaType { .. } => "layer.media-type",
-            Self::Urls { .. } => "layer.urls",
+            Self::Descriptor { .. } => "layer.descriptor",
             Self::Compressed { .. } => "layer.compression",
             Self::Archive { .. } => "layer.archive",
             Self::Limit { .. } => "layer.limit",
@@ -265,10 +254,9 @@ impl Fault for Problem {
 
     fn advice(&self) -> String {
         match self {
-            Self::MediaType { .. }
-            | Self::Urls { .. }
-            | Self::Compressed { .. }
-            | Self::Archive { .. } => "ask the image's publisher to build it anew".to_owned(),
+            Self::Descriptor { .. } | Self::Compressed { .. } | Self::Archive { .. } => {
+                "ask the image's publisher to build it anew".to_owned()
+            }
             Self::Limit { limit, .. } => {
                 format!("if you trust the image that far, allow more with --limit {limit}=N")
             }

@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{BUFFER, Problem};
+use crate::unnamed;
 
 /// Bytes that are kept in memory, of all files together.
 const MEMORY: u64 = 16 << 20;
@@ -101,7 +101,10 @@ impl Holder {
         }
         let spool = match &mut self.spool {
             Some(spool) => spool,
-            none => none.insert(Spool { file: Arc::new(unnamed_file()?), end: 0 }),
+            none => none.insert(Spool {
+                file: Arc::new(unnamed::file(&unnamed::directory()).map_err(HoldError::Write)?),
+                end: 0,
+            }),
         };
         let offset = spool.end;
         let mut buffer = vec![0; BUFFER];
@@ -133,13 +136,6 @@ impl HoldError {
             Self::Write(error) => Problem::Hold(error),
         }
     }
-}
-
-/// A file without a name, so that nothing is left behind however the run ends.
-fn unnamed_file() -> Result<File, HoldError> {
-    let directory = std::env::var_os("TMPDIR").filter(|value| !value.is_empty());
-    let directory = directory.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-    tempfile::tempfile_in(directory).map_err(HoldError::Write)
 }
 
 #[cfg(test)]

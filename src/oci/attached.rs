@@ -68,6 +68,8 @@ pub(super) fn both(
             signatures.extend(bundles);
             Ok(signatures)
         }
+        // Nothing here, and there nobody knows: that is what to say.
+        (Ok(found), Err(error)) | (Err(error), Ok(found)) if found.is_empty() => Err(error),
         (Ok(mut signatures), Err(error)) => {
             signatures.push(failed("bundles", &error));
             Ok(signatures)

@@ -49,12 +49,16 @@ impl Descriptor {
     /// Refuses what is not a tar layer that the registry itself holds in the clear (row 41):
     /// unknown types, encrypted and foreign layers, and `urls`.
     pub fn layer_compression(&self) -> Result<LayerCompression, Error> {
-        let refuse = |problem: String| Error::Layer { digest: self.digest, problem };
+        self.tar_layer().map_err(|problem| Error::Layer { digest: self.digest, problem })
+    }
+
+    /// The same, where the error says only what was found and what was expected.
+    pub(crate) fn tar_layer(&self) -> Result<LayerCompression, String> {
         if !self.urls.is_empty() {
-            return Err(refuse(format!(
+            return Err(format!(
                 "found {} URLs of other places to get it from, expected none",
                 self.urls.len()
-            )));
+            ));
         }
         match self.media_type.0.as_str() {
             "application/vnd.oci.image.layer.v1.tar"
@@ -71,10 +75,10 @@ impl Descriptor {
                 } else {
                     "a layer of unknown type"
                 };
-                Err(refuse(format!(
+                Err(format!(
                     "found {kind} ({}), expected a tar layer, plain or with gzip or zstd",
                     self.media_type
-                )))
+                ))
             }
         }
     }

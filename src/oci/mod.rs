@@ -10,6 +10,7 @@ mod dir;
 mod folder;
 mod layout;
 mod manifest;
+pub(crate) mod name;
 mod platform;
 mod raw;
 mod reference;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::name::Name;
 use super::{Digest, Error};
 use crate::escape::Escaped;
 
@@ -149,117 +150,33 @@ fn parse(text: &str) -> Result<Reference, Problem> {
 }
 
 fn registry(text: &str) -> Result<Reference, Problem> {
-    let (text, digest) = match text.split_once('@') {
-        Some((text, digest)) => {
-            let digest = digest.parse::<Digest>().map_err(|error| (error.to_string(), GRAMMAR))?;
-            (text, Some(digest))
-        }
-        None => (text, None),
-    };
-    // A colon after the last slash starts a tag; one before it, a port.
-    let (name, tag) = match text.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (text, None),
-    };
-    // Without a slash the rest is no tag but a port, or a short name's tag: refused either way.
-    let repository = repository(name)?;
-    if let Some(tag) = tag
-        && !is_tag(tag)
-    {
-        return Err((
-            format!(
-                "found the tag {:?}, expected up to 128 letters, digits, '_', '.' and '-', \
-                 the first no '.' or '-'",
-                Escaped(clip(tag).as_bytes())
-            ),
-            GRAMMAR,
-        ));
-    }
-    let tag = match (tag, digest) {
+    let name = name(text)?;
+    let tag = match (name.tag, name.digest) {
         (Some(tag), _) => Some(tag.to_owned()),
         (None, Some(_)) => None,
         (None, None) => Some("latest".to_owned()),
     };
-    Ok(Reference::Registry { repository, tag, digest })
+    Ok(Reference::Registry { repository: name.repository(), tag, digest: name.digest })
 }
 
-/// The grammar of distribution's `reference` package, with the host demanded.
 fn repository(text: &str) -> Result<Repository, Problem> {
-    let short = || ("found no registry in it, expected HOST[:PORT]/PATH".to_owned(), NAME_REGISTRY);
-    let (host, path) = text.split_once('/').ok_or_else(short)?;
-    let is_host = host == "localhost" || host.contains(['.', ':', '[']);
-    if !is_host {
-        return Err(short());
+    let name = name(text)?;
+    if name.tag.is_some() || name.digest.is_some() {
+        return Err(("found a tag or digest, expected HOST[:PORT]/PATH".to_owned(), GRAMMAR));
     }
-    if text.len() > 255 {
+    Ok(name.repository())
+}
+
+/// A name with its registry: a short one could be anybody's (row 100).
+fn name(text: &str) -> Result<Name<'_>, Problem> {
+    let is_registry = |host: &str| host == "localhost" || host.contains(['.', ':', '[']);
+    if !text.split_once('/').is_some_and(|(host, _)| is_registry(host)) {
         return Err((
-            format!("found a name of {} bytes, expected at most 255", text.len()),
-            GRAMMAR,
+            "found no registry in it, expected HOST[:PORT]/PATH".to_owned(),
+            NAME_REGISTRY,
         ));
     }
-    if !is_host_port(host) {
-        let host = Escaped(host.as_bytes());
-        return Err((
-            format!("found the host {host:?}, expected a name or address, with a port or without"),
-            GRAMMAR,
-        ));
-    }
-    if let Some(bad) = path.split('/').find(|component| !is_path_component(component)) {
-        return Err((
-            format!(
-                "found the path component {:?}, expected lowercase letters and digits, with \
-                 '.', '_', '__' or dashes between them",
-                Escaped(bad.as_bytes())
-            ),
-            GRAMMAR,
-        ));
-    }
-    Ok(Repository { host: host.to_owned(), path: path.to_owned() })
-}
-
-fn is_host_port(text: &str) -> bool {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, rest)) = rest.split_once(']') else { return false };
-        let port = if rest.is_empty() { Some(None) } else { rest.strip_prefix(':').map(Some) };
-        let Some(port) = port else { return false };
-        if address.parse::<std::net::Ipv6Addr>().is_err() {
-            return false;
-        }
-        return port.is_none_or(is_port);
-    } else {
-        match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        }
-    };
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
-    host.split('.').all(is_label) && port.is_none_or(is_port)
-}
-
-fn is_port(port: &str) -> bool {
-    port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// `[a-z0-9]+` joined by one `.`, one or two `_`, or any number of `-`.
-fn is_path_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.split(alphanumeric).all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.chars().all(|c| c == '-')
-        })
-}
-
-fn is_tag(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.len() <= 128
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || c == '.' || c == '-')
+    Name::parse(text).map_err(|problem| (problem, GRAMMAR))
 }
 
 /// `PATH[:REF]`, split at the first colon as containers/image does.

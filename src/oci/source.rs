@@ -11,8 +11,9 @@ use super::layout::Layout;
 use super::registry::RegistryOptions;
 use super::remote::Remote;
 use super::resolve::{self, Resolved};
-use super::{Descriptor, Digest, Error, Platform, RawManifest, Reference, spool};
+use super::{Descriptor, Digest, Error, Platform, RawManifest, Reference};
 use crate::limits::Limits;
+use crate::unnamed;
 use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
 /// How to read from a source.
@@ -30,7 +31,7 @@ impl Default for SourceOptions {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            spool: spool::directory(),
+            spool: unnamed::directory(),
             registry: RegistryOptions::default(),
         }
     }

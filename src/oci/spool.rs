@@ -2,21 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, FallocateFlags, Mode, OFlags};
+use rustix::fs::{self, FallocateFlags};
 
 use super::Error;
 use crate::limits::Limits;
+use crate::unnamed;
 use crate::verify::{Blob, BlobHasher, LayerDescriptor, Origin, Verified};
-
-/// Where spools are: `$TMPDIR`, else `/var/tmp`, which survives a small `/tmp` in memory.
-pub fn directory() -> PathBuf {
-    std::env::var_os("TMPDIR")
-        .filter(|directory| !directory.is_empty())
-        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
-}
 
 /// An unnamed file that is filled with the bytes of one layer.
 #[derive(Debug)]
@@ -39,7 +32,7 @@ impl Spool {
         let needed = layer.descriptor.size;
         check_size(layer, limits)?;
         let io = |action| io_error(directory, action);
-        let file = unnamed(directory).map_err(io("cannot make a temporary file"))?;
+        let file = unnamed::file(directory).map_err(io("cannot make a temporary file"))?;
         let space = fs::fstatvfs(&file).map_err(|e| io("cannot ask for free space")(e.into()))?;
         let available = space.f_bavail.saturating_mul(space.f_frsize);
         // A file system without a size (tmpfs with size=0, some in user space) has no blocks.
@@ -84,48 +77,6 @@ pub(super) fn check_size(layer: &Verified<LayerDescriptor>, limits: &Limits) -> 
     Ok(())
 }
 
-/// Makes an unnamed file; with a name for a moment where the file system knows no other way.
-fn unnamed(directory: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
-    match fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => Ok(OwnedFd::into(file)),
-        // open(2): how file systems and kernels without O_TMPFILE answer.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
-            named_then_unlinked(directory)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn named_then_unlinked(directory: &Path) -> io::Result<File> {
-    tempfile::Builder::new()
-        .prefix(".#oci2sysext-")
-        .tempfile_in(directory)
-        .map(tempfile::NamedTempFile::into_file)
-}
-
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { path: path.to_owned(), action, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-
-    #[test]
-    fn no_name_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        for make in [unnamed, named_then_unlinked] {
-            let mut file = make(folder.path()).unwrap();
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-            file.write_all(b"bytes").unwrap();
-            file.rewind().unwrap();
-            let mut back = String::new();
-            file.read_to_string(&mut back).unwrap();
-            assert_eq!(back, "bytes");
-        }
-        assert!(unnamed(Path::new("/proc")).is_err());
-    }
 }

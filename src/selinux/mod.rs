@@ -32,6 +32,16 @@ pub struct PolicyFiles {
     pub subs_dist: Option<Vec<u8>>,
 }
 
+impl PolicyFiles {
+    /// The texts that give labels.
+    pub fn specifications(&self) -> impl Iterator<Item = &[u8]> {
+        [Some(&self.file_contexts), self.homedirs.as_ref(), self.local.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Vec::as_slice)
+    }
+}
+
 /// What a policy says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::Error;
 use crate::escape::Escaped;
 use crate::report::{Action, Changes};
-use crate::selinux::Lookup;
+use crate::selinux::{Lookup, PolicyFiles};
 use crate::tree::{Ino, Tree, Xattrs, is_within};
 
 /// The attribute that holds a label.
@@ -81,9 +81,10 @@ pub fn apply<C: Clone>(
 
 /// Warns of types that the policy without the extension does not mention: unless the host loads
 /// the extension's own module, their files are unlabelled there (R34).
-pub fn warn_of_new_types(types: &Types, file_contexts: &[u8], changes: &mut Changes) {
-    let known: BTreeSet<&[u8]> = file_contexts
-        .split(|&byte| byte == b'\n')
+pub fn warn_of_new_types(types: &Types, policy: &PolicyFiles, changes: &mut Changes) {
+    let known: BTreeSet<&[u8]> = policy
+        .specifications()
+        .flat_map(|text| text.split(|&byte| byte == b'\n'))
         .filter_map(|line| line.rsplit(u8::is_ascii_whitespace).find(|word| !word.is_empty()))
         .filter_map(type_of)
         .collect();

@@ -1,5 +1,8 @@
 //! Top-level `lib`, `lib64`, `bin` and `sbin` go below `usr` where the base has the merged-usr
 //! symlinks, and `usr/sbin` into `usr/bin` where the base's `usr/sbin` is a symlink to it (R26).
+//!
+//! A symlink that moves keeps its text: whatever unpacks the layer over the base follows the same
+//! directory symlinks, and leaves the text alone.
 
 use std::io::Read;
 

@@ -100,8 +100,8 @@ pub fn convert<S: ContentSink>(
     if let Some(contexts) = options.contexts {
         let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
         let types = labels::apply(&mut work.tree, &lookup, changes)?;
-        if let Some(file_contexts) = base.lower_file_contexts() {
-            labels::warn_of_new_types(&types, file_contexts, changes);
+        if let Some(policy) = base.lower_policy() {
+            labels::warn_of_new_types(&types, policy, changes);
         }
     }
     let tree = settle::run(&work.tree, sink)?;

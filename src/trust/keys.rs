@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::{Error, TrustSources};
 use crate::escape::Escaped;
@@ -84,14 +86,19 @@ fn read(path: &Path, as_root: bool, owner: Owner) -> Result<NamedKey, Error> {
 /// The contents of a file that says whom to trust, of at most `max` bytes.
 pub(super) fn bytes(path: &Path, as_root: bool, owner: Owner, max: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |problem: String| Error::Unreadable { path: path.to_owned(), problem };
-    // What is checked is what is read: both by the same descriptor. A FIFO must not block.
+    // What is checked is what is read: both by the same descriptor. Only a pipe that the user
+    // named (`<(…)`, /dev/stdin) is waited for.
+    let may_wait = owner == Owner::Anybody
+        && fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let flags = if may_wait { OFlags::empty() } else { OFlags::NONBLOCK };
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(|error| unreadable(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
-    if !metadata.is_file() {
+    let is_pipe = may_wait && metadata.file_type().is_fifo();
+    if !metadata.is_file() && !is_pipe {
         return Err(unreadable("found no regular file, expected one".to_owned()));
     }
     if as_root {
@@ -265,7 +272,8 @@ mod tests {
         let here = sources(directory.path());
         assert!(matches!(error(&here, &[PathBuf::from("/nonexistent")]), Error::Unreadable { .. }));
         assert!(matches!(error(&here, &[directory.path().to_owned()]), Error::Unreadable { .. }));
-        let fifo = directory.path().join("fifo");
+        // In the keys directory a fifo is not waited for.
+        let fifo = directory.path().join("fifo.pub");
         rustix::fs::mknodat(
             rustix::fs::CWD,
             &fifo,
@@ -274,7 +282,8 @@ mod tests {
             0,
         )
         .unwrap();
-        assert!(matches!(error(&here, &[fifo]), Error::Unreadable { .. }));
+        assert!(matches!(error(&here, &[]), Error::Unreadable { .. }));
+        fs::remove_file(fifo).unwrap();
         let large = directory.path().join("large");
         fs::write(&large, vec![b' '; (64 << 10) + 1]).unwrap();
         assert!(matches!(error(&here, std::slice::from_ref(&large)), Error::Unreadable { .. }));

@@ -1,5 +1,6 @@
 //! The name that was signed: a `docker-reference`, and whether it is the repository asked for.
 
+use crate::oci::name::{Name, normal};
 use crate::oci::{Digest, Repository};
 
 /// A `docker-reference` taken apart (distribution's reference grammar).
@@ -16,102 +17,15 @@ pub(super) struct SignedName {
 impl SignedName {
     /// Parses `[HOST/]PATH[:TAG][@DIGEST]`; without a host it is Docker Hub's, as Docker has it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse().map_err(|e| format!("{e}"))?)),
-            None => (text, None),
-        };
-        // A colon before the last slash belongs to the host's port.
-        let name_start = rest.rfind('/').map_or(0, |slash| slash.saturating_add(1));
-        let (name, tag) = match rest.rfind(':').filter(|&colon| colon >= name_start) {
-            Some(colon) => (rest.get(..colon), rest.get(colon.saturating_add(1)..)),
-            None => (Some(rest), None),
-        };
-        let name = name.unwrap_or_default();
-        if name.len() > 255 {
-            return Err(format!("a name of {} bytes, expected at most 255", name.len()));
-        }
-        let (host, path) = match name.split_once('/') {
-            Some((host, path)) if is_host_like(host) => (host, path),
-            _ => ("docker.io", name),
-        };
-        if !is_host(host) {
-            return Err("expected a host name, with a port or without".to_owned());
-        }
-        if !path.split('/').all(is_path_component) {
-            return Err("expected lowercase path components".to_owned());
-        }
-        if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err("expected a tag of at most 128 letters, digits, _ . -".to_owned());
-        }
-        let repository = Repository { host: host.to_owned(), path: path.to_owned() };
-        Ok(Self { repository: normal(&repository), tag: tag.map(str::to_owned), digest })
+        let name = Name::parse(text)?;
+        let (tag, digest) = (name.tag.map(str::to_owned), name.digest);
+        Ok(Self { repository: name.repository(), tag, digest })
     }
 
     /// Whether it names `repository`.
     pub(super) fn is_in(&self, repository: &Repository) -> bool {
         self.repository == normal(repository)
     }
-}
-
-/// Docker Hub has two host names, and hides `library/`.
-fn normal(repository: &Repository) -> Repository {
-    let Repository { host, path } = repository;
-    if host != "docker.io" && host != "index.docker.io" {
-        return repository.clone();
-    }
-    let library = if path.contains('/') { "" } else { "library/" };
-    Repository { host: "docker.io".to_owned(), path: format!("{library}{path}") }
-}
-
-/// Whether the first component of a name is a host, and no part of a path on Docker Hub.
-pub(super) fn is_host_like(component: &str) -> bool {
-    component == "localhost"
-        || component.contains(['.', ':'])
-        || component.chars().any(|c| c.is_ascii_uppercase())
-}
-
-fn is_host(host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => {
-                let hex = |c: char| c.is_ascii_hexdigit() || c == ':';
-                if address.is_empty() || !address.chars().all(hex) {
-                    return false;
-                }
-                ("localhost", port)
-            }
-            None => return false,
-        },
-        None => host.find(':').and_then(|colon| host.split_at_checked(colon)).unwrap_or((host, "")),
-    };
-    let port_is_right = match port.strip_prefix(':') {
-        Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
-        None => port.is_empty(),
-    };
-    port_is_right
-        && name.split('.').all(|label| {
-            label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
-}
-
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_path_component(component: &str) -> bool {
-    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    component.starts_with(letter)
-        && component.ends_with(letter)
-        && component.split(letter).all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-        })
-}
-
-/// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
-fn is_tag(tag: &str) -> bool {
-    tag.len() <= 128
-        && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::identity::{SignedName, is_host_like};
+use super::identity::SignedName;
 use super::{CertificateSigner, Keys, Logs, NamedKey, Signer};
 use crate::oci::Repository;
+use crate::oci::name::is_host_like;
 
 /// Whose signatures are accepted, and for which names.
 ///

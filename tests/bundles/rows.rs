@@ -8,9 +8,9 @@ use oci2sysext::oci::Digest;
 use serde_json::{Value, json};
 
 use super::common::command::{Outcome, Workdir, sha256};
+use super::common::faults::{Reply, Server};
 use super::common::{need, tools};
 use super::pki::*;
-use super::registry_faults::{Reply, Server};
 use super::world::{PAYLOAD_TYPE, bundle, bytes};
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

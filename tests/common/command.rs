@@ -75,30 +75,67 @@ impl Workdir {
 
     /// Runs the program, which must succeed and leave no temporary file.
     pub fn converts<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
-        let outcome = self.run(args);
+        self.converts_command(self.command().args(args))
+    }
+
+    /// Runs a command that [`Self::command`] gave, which must succeed.
+    #[track_caller]
+    pub fn converts_command(&self, command: &mut Command) -> Outcome {
+        let outcome = Outcome::of(command);
         assert_eq!(outcome.code, 0, "{outcome:#?}");
         assert_eq!(snapshot(&self.path("tmp")), BTreeMap::new(), "left in $TMPDIR");
         outcome
     }
 
-    /// Runs the program, which must fail with `code` as every refusal does (bad-inputs.md, top):
-    /// a line that says what was found, one that says what to do, and not a byte changed.
+    /// Runs the program, which must fail with `code` as every refusal does (bad-inputs.md, top).
     pub fn refuses<S: AsRef<OsStr>>(
         &self,
         code: i32,
         args: impl IntoIterator<Item = S>,
     ) -> Outcome {
-        let before = (snapshot(&self.path("out")), snapshot(&self.path("tmp")));
-        let outcome = self.run(args);
+        self.refuses_command(code, self.command().args(args))
+    }
+
+    /// Runs a command that [`Self::command`] gave, which must fail with `code`: with a line that
+    /// says what was found and one that says what to do, the same for machines, not a byte
+    /// changed, the lock released, and no secret told.
+    #[track_caller]
+    pub fn refuses_command(&self, code: i32, command: &mut Command) -> Outcome {
+        if !command.get_args().any(|argument| argument == "--json") {
+            command.arg("--json");
+        }
+        let places = ["out", "tmp", "home"].map(|name| self.path(name));
+        let before = places.each_ref().map(|place| snapshot(place));
+        let outcome = Outcome::of(command);
         assert_eq!(outcome.code, code, "{outcome:#?}");
-        let after = (snapshot(&self.path("out")), snapshot(&self.path("tmp")));
+        let after = places.each_ref().map(|place| snapshot(place));
         assert_eq!(before, after, "files before and after a refusal\n{outcome:#?}");
-        assert!(outcome.stderr.lines().count() >= 2, "found, and what to do: {outcome:#?}");
+
+        let lines: Vec<_> = outcome.stderr.lines().collect();
+        let [.., found, help] = lines.as_slice() else { panic!("two lines: {outcome:#?}") };
+        let json = outcome.json();
+        let text = |member: &str| json.pointer(member).and_then(|it| it.as_str().map(String::from));
+        let said = |line: &str, start: &str| line.strip_prefix(start).map(str::to_owned);
+        assert_eq!(text("/error/message"), said(found, "error: "), "{outcome:#?}");
+        assert_eq!(text("/error/advice"), said(help, "  help: "), "{outcome:#?}");
+        assert_eq!(json.pointer("/error/exit_code"), Some(&code.into()), "{outcome:#?}");
+        let is_id = |id: &str| id.chars().all(|c| matches!(c, 'a'..='z' | '.' | '-'));
+        assert!(!outcome.id().is_empty() && is_id(&outcome.id()), "{outcome:#?}");
+
         let printable = |c: char| c == '\n' || !c.is_control();
-        assert!(outcome.stderr.chars().all(printable), "raw control bytes: {outcome:#?}");
+        for text in [&outcome.stdout, &outcome.stderr] {
+            assert!(text.chars().all(printable), "raw control bytes: {outcome:#?}");
+            assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "a secret: {outcome:#?}");
+        }
+        let out = fs::File::open(self.path("out")).expect("a directory");
+        let locked = rustix::fs::flock(&out, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        assert!(locked.is_ok() || code == 13, "the lock is held after a refusal");
         outcome
     }
 }
+
+/// The secret of all tests as it is and, after `tester:`, in base64; and the start of keys.
+const SECRETS: &[&str] = &["s3cret", "dGVzdGVyOnMzY3JldA", "MIGHAgEAMBMG"];
 
 impl Default for Workdir {
     fn default() -> Self {
@@ -117,6 +154,12 @@ impl Outcome {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// The stable id of the error; empty where there is none.
+    pub fn id(&self) -> String {
+        let json: serde_json::Value = serde_json::from_str(&self.stdout).unwrap_or_default();
+        json.pointer("/error/id").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Standard output as JSON.

@@ -1,5 +1,6 @@
 //! Signed OCI layouts as `cosign save` writes them, correct unless a test spoils something.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use super::tarball::{Tarball, gzip};
 pub const REPOSITORY: &str = "registry.example/test/image";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -81,9 +83,7 @@ impl Layout {
     pub fn signed(key: &Key, image: &Image) -> Self {
         let mut layout = Self::new();
         let digest = layout.add_image(image);
-        let payload = payload(&digest);
-        let signature = key.sign(payload.as_bytes());
-        layout.add_signatures(&[(payload.as_bytes(), &signature)]);
+        layout.sign(key, &digest);
         layout
     }
 
@@ -100,6 +100,12 @@ impl Layout {
 
     /// Adds an image; the digest of its manifest.
     pub fn add_image(&mut self, image: &Image) -> String {
+        let manifest = self.add_parts(image);
+        self.add_document(&manifest, MANIFEST, "dev.cosignproject.cosign/image")
+    }
+
+    /// Adds the parts of an image; its manifest.
+    fn add_parts(&self, image: &Image) -> String {
         for blob in &image.blobs {
             self.add_blob(blob);
         }
@@ -108,7 +114,31 @@ impl Layout {
         let mut manifest = image.manifest.clone();
         let members = manifest.as_object_mut().expect("a manifest");
         members.entry("config").or_insert_with(|| descriptor(CONFIG, config.as_bytes()));
-        self.add_document(&manifest.to_string(), MANIFEST, "dev.cosignproject.cosign/image")
+        manifest.to_string()
+    }
+
+    /// The entry of an index for an image, which is added without its manifest being an image of
+    /// the layout.
+    pub fn instance(&self, image: &Image, architecture: &str) -> Value {
+        let manifest = self.add_parts(image);
+        self.add_blob(manifest.as_bytes());
+        let mut entry = descriptor(MANIFEST, manifest.as_bytes());
+        let platform = json!({ "os": "linux", "architecture": architecture });
+        entry.as_object_mut().expect("a descriptor").insert("platform".to_owned(), platform);
+        entry
+    }
+
+    /// Adds an index as the image; its digest.
+    pub fn add_index(&mut self, entries: &[Value]) -> String {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+        self.add_document(&index.to_string(), INDEX, "dev.cosignproject.cosign/imageIndex")
+    }
+
+    /// Adds a good signature of what has a digest.
+    pub fn sign(&mut self, key: &Key, digest: &str) {
+        let payload = payload(digest);
+        let signature = key.sign(payload.as_bytes());
+        self.add_signatures(&[(payload.as_bytes(), &signature)]);
     }
 
     /// Adds any document as the image; its digest.
@@ -150,10 +180,43 @@ impl Layout {
         fs::write(self.blob(&digest(bytes)), bytes).expect("a written blob");
     }
 
+    /// What a registry has of the layout, by path below the repository, each with its media type;
+    /// the image is called `tag`, and its signatures are for the last image that was added.
+    pub fn documents(&self, tag: &str) -> BTreeMap<String, (String, Vec<u8>)> {
+        let mut documents = BTreeMap::new();
+        let blobs = self.root.path().join("blobs/sha256");
+        for entry in fs::read_dir(blobs).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let bytes = fs::read(&path).expect("a blob");
+            let hex = path.file_name().expect("a name").to_string_lossy();
+            let document = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
+            if let Some(media_type) = document.get("mediaType").and_then(Value::as_str) {
+                let document = (media_type.to_owned(), bytes.clone());
+                documents.insert(format!("manifests/sha256:{hex}"), document);
+            }
+            let blob = ("application/octet-stream".to_owned(), bytes);
+            documents.insert(format!("blobs/sha256:{hex}"), blob);
+        }
+        let mut image = String::new();
+        for entry in &self.index {
+            let text = |pointer| entry.pointer(pointer).and_then(Value::as_str).expect("a text");
+            let digest = text("/digest");
+            let document = documents.get(&format!("manifests/{digest}")).cloned();
+            let name = if text("/annotations/kind").ends_with("sigs") {
+                format!("{}.sig", image.replace(':', "-"))
+            } else {
+                digest.clone_into(&mut image);
+                tag.to_owned()
+            };
+            documents.insert(format!("manifests/{name}"), document.expect("a document"));
+        }
+        documents
+    }
+
     fn write_index(&self) {
         let index = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": INDEX,
             "manifests": self.index,
         });
         self.write("index.json", index.to_string().as_bytes());

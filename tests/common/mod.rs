@@ -1,7 +1,10 @@
 //! What the end-to-end tests share: outside tools, a real registry, signers, and the program.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part")]
 
+pub mod ca;
 pub mod command;
+pub mod faults;
+pub mod hub;
 pub mod layout;
 pub mod listing;
 pub mod mount;

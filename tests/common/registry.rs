@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
+use super::ca::Ca;
 use super::tools;
 
 /// The user of a registry that asks for one.
@@ -23,6 +26,8 @@ pub struct Options {
     pub tls: bool,
     /// Ask for [`USER`] and [`PASSWORD`] (basic authentication).
     pub basic: bool,
+    /// Ask for tokens: the `token` section of its configuration.
+    pub token: Option<String>,
     /// Start with a copy of this storage.
     pub storage: Option<PathBuf>,
 }
@@ -32,6 +37,7 @@ pub struct Options {
 pub struct Registry {
     child: Child,
     root: TempDir,
+    ca: Option<Ca>,
     address: String,
 }
 
@@ -44,12 +50,15 @@ impl Registry {
         if let Some(storage) = &options.storage {
             tools::shell("cp -r \"$1\" \"$2\"", [storage.clone(), root.path().join("data")]);
         }
-        let mut tls = String::new();
-        if options.tls {
-            make_certificates(root.path());
-            tls = format!("  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n");
-        }
+        let ca = if options.tls { Some(Ca::new()?) } else { None };
+        let tls = ca.as_ref().map_or_else(String::new, |ca| {
+            let [certificate, key] = ["server.crt", "server.key"].map(|name| ca.path(name));
+            format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
+        });
         let mut auth = String::new();
+        if let Some(token) = &options.token {
+            auth = format!("auth: {{token: {{{token}}}}}\n");
+        }
         if options.basic {
             let htpasswd = tools::system("htpasswd")?;
             let line = tools::run(&htpasswd, ["-Bbn", USER, PASSWORD]);
@@ -66,7 +75,7 @@ impl Registry {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match serve(&program, root.path()) {
-                Ok((child, address)) => return Some(Self { child, root, address }),
+                Ok((child, address)) => return Some(Self { child, root, ca, address }),
                 Err(log) => {
                     assert!(Instant::now() < deadline, "the registry does not start: {log}");
                 }
@@ -80,9 +89,14 @@ impl Registry {
         &self.address
     }
 
+    /// The registry's CA, if it speaks TLS.
+    pub fn ca(&self) -> Option<&Ca> {
+        self.ca.as_ref()
+    }
+
     /// The certificate of the registry's CA, alone in a directory as `--cert-dir` wants it.
     pub fn cert_dir(&self) -> PathBuf {
-        self.root.path().join("ca")
+        self.ca.as_ref().expect("a registry with TLS").cert_dir()
     }
 
     /// The lines that the registry logged, requests among them.
@@ -107,10 +121,9 @@ impl Registry {
     /// How skopeo reaches this registry; `prefix` is `src-`, `dest-` or empty.
     pub fn skopeo_flags(&self, prefix: &str) -> Vec<String> {
         let mut flags = vec![format!("--{prefix}creds={USER}:{PASSWORD}")];
-        flags.push(if self.cert_dir().exists() {
-            format!("--{prefix}cert-dir={}", self.cert_dir().display())
-        } else {
-            format!("--{prefix}tls-verify=false")
+        flags.push(match &self.ca {
+            Some(ca) => format!("--{prefix}cert-dir={}", ca.cert_dir().display()),
+            None => format!("--{prefix}tls-verify=false"),
         });
         flags
     }
@@ -154,22 +167,13 @@ fn serve(program: &Path, root: &Path) -> Result<(Child, String), String> {
     }
 }
 
-/// A CA in `ca/ca.crt`, and a certificate of it for this machine in `server.{crt,key}`.
-fn make_certificates(root: &Path) {
-    tools::shell(
-        r#"
-        cd "$1"
-        mkdir ca
-        new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
-        openssl req -x509 $new -keyout ca.key -out ca/ca.crt -days 30 -subj '/CN=test CA' \
-            -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
-        openssl req $new -keyout server.key -out server.csr -subj /CN=localhost
-        openssl x509 -req -in server.csr -CA ca/ca.crt -CAkey ca.key -CAserial ca.srl \
-            -CAcreateserial -days 30 -out server.crt -extfile <(
-            echo subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1,IP:::1
-            echo basicConstraints=CA:FALSE
-            echo extendedKeyUsage=serverAuth)
-        "#,
-        [root],
-    );
+/// Writes an auth file with `user:password` for each key.
+pub fn authfile(directory: &Path, entries: &[(&str, &str)]) -> PathBuf {
+    let entry = |(key, pair): &(&str, &str)| {
+        ((*key).to_owned(), serde_json::json!({ "auth": STANDARD.encode(pair) }))
+    };
+    let auths: serde_json::Map<String, serde_json::Value> = entries.iter().map(entry).collect();
+    let path = directory.join("auth.json");
+    fs::write(&path, serde_json::json!({ "auths": auths }).to_string()).expect("a written file");
+    path
 }

@@ -115,8 +115,8 @@ impl Signer {
             command.args(["--use-signing-config=false", "--new-bundle-format=false"]);
         }
         command.args(["--registry-username", USER, "--registry-password", PASSWORD]);
-        if registry.cert_dir().exists() {
-            command.arg("--registry-cacert").arg(registry.cert_dir().join("ca.crt"));
+        if let Some(ca) = registry.ca() {
+            command.arg("--registry-cacert").arg(ca.path("ca.crt"));
         }
         tools::check(command.arg(format!("{}/{repository}@{digest}", registry.address())));
     }

@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex};
 use oci2sysext::error::ExitCode;
 use oci2sysext::oci::{Error, ManifestName, RegistryOptions};
 
-use crate::faults::{Reply, Request, Server, descriptor, noise};
-use crate::tools::{Ca, authfile, code, has_tools, options, registry};
+use crate::common::ca::Ca;
+use crate::common::faults::{Reply, Request, Server, descriptor, noise};
+use crate::common::registry::authfile;
+use crate::common::{need, tools as outside};
+use crate::tools::{code, options, registry};
 
 /// `user:pass`
 const USER: &str = "Basic dXNlcjpwYXNz";
@@ -108,7 +111,7 @@ fn row_76_a_token_that_ends_in_the_middle_of_a_blob_is_renewed() {
 
 #[test]
 fn row_79_a_realm_on_http_is_refused() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     let dir = tempfile::tempdir().unwrap();
     let tokens = Server::http(|_, _| Reply::ok(r#"{"token":"good"}"#));
     let realm = tokens.url("127.0.0.1", "/token");
@@ -127,7 +130,7 @@ fn row_79_a_realm_on_http_is_refused() {
 
 #[test]
 fn row_79_a_foreign_realm_gets_no_credentials_but_its_own() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     let dir = tempfile::tempdir().unwrap();
     let start = |host: &str| {
         let tokens =
@@ -250,9 +253,7 @@ fn in_child(test: &str, environment: &[(&str, &str)]) {
 
 #[test]
 fn a_credential_helper_is_asked() {
-    if !has_tools(&["sh"]) {
-        return;
-    }
+    need!(outside::system("sh"), "no sh");
     let dir = tempfile::tempdir().unwrap();
     let helper = |name: &str, script: &str| {
         use std::os::unix::fs::PermissionsExt;

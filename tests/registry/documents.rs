@@ -5,7 +5,7 @@ use std::time::Duration;
 use oci2sysext::error::{ExitCode, Fault};
 use oci2sysext::oci::{Digest, ManifestName, RegistryOptions, Repository};
 
-use crate::faults::{Reply, Server};
+use crate::common::faults::{Reply, Server};
 use crate::tools::{code, options, registry};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use oci2sysext::error::ExitCode;
 use oci2sysext::oci::{Descriptor, Error, ManifestName, Registry, RetryPolicy};
 
-use crate::faults::{Reply, Server, descriptor, noise};
+use crate::common::faults::{Reply, Server, descriptor, noise};
 use crate::tools::{code, options, registry};
 
 /// All bytes that the sink gets.

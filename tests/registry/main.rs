@@ -8,9 +8,8 @@
     reason = "a test that is wrong may panic, in its helpers too"
 )]
 
-#[path = "../common/registry_faults.rs"]
-mod faults;
-#[path = "../common/registry_tools.rs"]
+#[path = "../common/mod.rs"]
+mod common;
 mod tools;
 
 mod credentials;

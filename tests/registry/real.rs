@@ -16,8 +16,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
-use crate::faults::{Reply, Server};
-use crate::tools::{Ca, Distribution, authfile, available, code, has_tools, options, shared};
+use crate::common::ca::Ca;
+use crate::common::faults::{Reply, Server};
+use crate::common::registry::{self as local, PASSWORD, USER, authfile};
+use crate::common::{need, tools as outside};
+use crate::tools::{code, options};
 
 const SYSEXTS: &str = "travier/fedora-kinoite/sysexts";
 /// The same in a query.
@@ -29,16 +32,15 @@ fn open(host: &str, path: &str, options: &RegistryOptions) -> Registry {
 }
 
 /// The shared storage served over plain HTTP, if both are here.
-fn sysexts() -> Option<Distribution> {
-    let storage = shared("data/images/registry-storage");
-    let is_there = has_tools(&["docker-registry"]) && available("shared data", storage.is_dir());
-    is_there.then(|| Distribution::start(Some(&storage), ""))
+fn sysexts(token: Option<String>) -> Option<local::Registry> {
+    let storage = Some(crate::common::shared_path("images/registry-storage")?);
+    local::Registry::start(&local::Options { token, storage, ..local::Options::default() })
 }
 
 #[test]
 fn a_signed_image_in_all_its_parts() {
-    let Some(server) = sysexts() else { return };
-    let mut registry = open(&server.host, SYSEXTS, &options());
+    let server = need!(sysexts(None), "no docker-registry or shared data");
+    let mut registry = open(server.address(), SYSEXTS, &options());
     let raw = registry.manifest(ManifestName::Tag("41.mc")).unwrap().unwrap();
     let by_digest = registry.manifest(ManifestName::Digest(raw.digest)).unwrap().unwrap();
     assert_eq!(raw, by_digest);
@@ -69,13 +71,13 @@ fn a_signed_image_in_all_its_parts() {
 
 #[test]
 fn row_1_an_unsigned_image_in_a_real_registry() {
-    let Some(server) = sysexts() else { return };
-    let mut registry = open(&server.host, SYSEXTS, &options());
+    let server = need!(sysexts(None), "no docker-registry or shared data");
+    let mut registry = open(server.address(), SYSEXTS, &options());
     let raw = registry.manifest(ManifestName::Tag("unsigned")).unwrap().unwrap();
     assert_eq!(registry.signature_manifest(&raw.digest).unwrap(), None);
     assert_eq!(registry.manifest(ManifestName::Tag("absent")).unwrap(), None);
     assert_eq!(registry.manifest(ManifestName::Digest(Digest::of(b"absent"))).unwrap(), None);
-    let mut other = open(&server.host, "no/such/repository", &options());
+    let mut other = open(server.address(), "no/such/repository", &options());
     assert_eq!(other.manifest(ManifestName::Tag("latest")).unwrap(), None);
 }
 
@@ -105,11 +107,7 @@ fn token(ca: &Ca, repository: &str) -> String {
 /// A real registry believes a token service only, and that service a password.
 #[test]
 fn a_registry_that_takes_tokens_only() {
-    let storage = shared("data/images/registry-storage");
-    if !has_tools(&["docker-registry"]) || !available("shared data", storage.is_dir()) {
-        return;
-    }
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     ca.self_signed_rsa("token");
     let certificates = ca.path("token.crt").display().to_string();
     let tokens = Server::http(move |request, _| match request.header("authorization") {
@@ -119,17 +117,16 @@ fn a_registry_that_takes_tokens_only() {
         _ => Reply::error(401, "UNAUTHORIZED"),
     });
     let realm = tokens.url("127.0.0.1", "/token");
-    let server = Distribution::start(
-        Some(&storage),
-        &format!(
-            "auth:\n  token: {{realm: '{realm}', service: test-registry, issuer: test-issuer, \
-             rootcertbundle: {certificates}}}\n"
-        ),
+    let configuration = format!(
+        "realm: '{realm}', service: test-registry, issuer: test-issuer, \
+         rootcertbundle: {certificates}"
     );
+    let server = need!(sysexts(Some(configuration)), "no docker-registry or shared data");
     let dir = tempfile::tempdir().unwrap();
-    let authfile = Some(authfile(dir.path(), &[(&server.host, "tester:s3cret")]));
+    let authfile =
+        Some(authfile(dir.path(), &[(server.address(), &*format!("{USER}:{PASSWORD}"))]));
     let with = RegistryOptions { authfile, ..options() };
-    let mut registry = open(&server.host, SYSEXTS, &with);
+    let mut registry = open(server.address(), SYSEXTS, &with);
     let raw = registry.manifest(ManifestName::Tag("41.mc")).unwrap().unwrap();
     let manifest: ImageManifest = serde_json::from_slice(&raw.bytes).unwrap();
     registry.blob_bytes(&manifest.config, 1 << 20).unwrap();
@@ -137,8 +134,8 @@ fn a_registry_that_takes_tokens_only() {
     assert_eq!(tokens.requests().len(), 1);
 
     let tag = ManifestName::Tag("41.mc");
-    assert_eq!(code(open(&server.host, SYSEXTS, &options()).manifest(tag)), ExitCode::Auth);
-    assert_eq!(code(open(&server.host, "another/one", &with).manifest(tag)), ExitCode::Auth);
+    assert_eq!(code(open(server.address(), SYSEXTS, &options()).manifest(tag)), ExitCode::Auth);
+    assert_eq!(code(open(server.address(), "another/one", &with).manifest(tag)), ExitCode::Auth);
 }
 
 /// An image layout with one small image, made here.
@@ -171,51 +168,31 @@ fn layout(dir: &Path) {
 
 #[test]
 fn tls_with_a_ca_of_its_own_and_basic_authentication() {
-    if !has_tools(&["docker-registry", "skopeo", "htpasswd"]) {
-        return;
-    }
-    let Some(ca) = Ca::new() else { return };
+    let skopeo = need!(outside::newest("skopeo"), "no skopeo");
+    let with = local::Options { tls: true, basic: true, ..local::Options::default() };
+    let server = need!(local::Registry::start(&with), "no docker-registry, htpasswd or openssl");
     let dir = tempfile::tempdir().unwrap();
-    let htpasswd = Command::new("htpasswd").args(["-Bbn", "tester", "s3cret"]).output().unwrap();
-    std::fs::write(dir.path().join("htpasswd"), htpasswd.stdout).unwrap();
-    let server = Distribution::start(
-        None,
-        &format!(
-            "  tls: {{certificate: {}, key: {}}}\nauth: {{htpasswd: {{realm: test, path: {}}}}}\n",
-            ca.path("server.crt").display(),
-            ca.path("server.key").display(),
-            dir.path().join("htpasswd").display()
-        ),
-    );
     let image = dir.path().join("image");
     layout(&image);
-    let pushed = Command::new("skopeo")
-        .args(["copy", "--quiet", "--insecure-policy", "--dest-creds", "tester:s3cret"])
-        .arg("--dest-cert-dir")
-        .arg(ca.cert_dir())
-        .arg(format!("oci:{}:1", image.display()))
-        .arg(format!("docker://{}/team/image:1", server.host))
-        .output()
-        .unwrap();
-    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    server.push(&skopeo, &format!("oci:{}:1", image.display()), "team/image:1");
 
     let ask = |options: &RegistryOptions| {
-        open(&server.host, "team/image", options).manifest(ManifestName::Tag("1"))
+        open(server.address(), "team/image", options).manifest(ManifestName::Tag("1"))
     };
     let with = |entries: &[(&str, &str)]| RegistryOptions {
         tls_verify: true,
-        cert_dir: Some(ca.cert_dir()),
+        cert_dir: Some(server.cert_dir()),
         authfile: Some(authfile(dir.path(), entries)),
         ..options()
     };
-    let team = format!("{}/team", server.host);
-    let good = with(&[(&team, "tester:s3cret"), (&server.host, "tester:wrong")]);
+    let team = format!("{}/team", server.address());
+    let good = with(&[(&team, &*format!("{USER}:{PASSWORD}")), (server.address(), "tester:wrong")]);
     let raw = ask(&good).unwrap().unwrap();
     assert_eq!(raw.media_type.as_deref(), Some("application/vnd.oci.image.manifest.v1+json"));
     let insecure = RegistryOptions { tls_verify: false, cert_dir: None, ..good.clone() };
     assert_eq!(ask(&insecure).unwrap().unwrap(), raw);
     let untrusted = RegistryOptions { cert_dir: None, ..good.clone() };
     assert_eq!(code(ask(&untrusted)), ExitCode::Network);
-    assert_eq!(code(ask(&with(&[(&server.host, "tester:wrong")]))), ExitCode::Auth);
+    assert_eq!(code(ask(&with(&[(server.address(), "tester:wrong")]))), ExitCode::Auth);
     assert_eq!(code(ask(&with(&[]))), ExitCode::Auth);
 }

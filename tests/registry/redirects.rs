@@ -3,8 +3,11 @@
 use oci2sysext::error::ExitCode;
 use oci2sysext::oci::ManifestName;
 
-use crate::faults::{Reply, Request, Server, descriptor};
-use crate::tools::{Ca, authfile, code, options, registry};
+use crate::common::ca::Ca;
+use crate::common::faults::{Reply, Request, Server, descriptor};
+use crate::common::need;
+use crate::common::registry::authfile;
+use crate::tools::{code, options, registry};
 
 const BLOB: &[u8] = b"somewhere else";
 
@@ -110,7 +113,7 @@ fn row_78_loops_and_addresses_that_are_too_near() {
 
 #[test]
 fn row_78_https_does_not_lead_to_http() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     let plain = Server::http(|_, _| Reply::ok("{}"));
     let url = plain.url("127.0.0.1", "/");
     let server = Server::https(ca.server("server", false), move |_, _| Reply::redirect(&url));

@@ -3,8 +3,10 @@
 use oci2sysext::error::{ExitCode, Fault};
 use oci2sysext::oci::{ManifestName, RegistryOptions};
 
-use crate::faults::{Reply, Server};
-use crate::tools::{Ca, code, options, registry};
+use crate::common::ca::Ca;
+use crate::common::faults::{Reply, Server};
+use crate::common::need;
+use crate::tools::{code, options, registry};
 
 fn verifying(ca: Option<&Ca>) -> RegistryOptions {
     RegistryOptions { tls_verify: true, cert_dir: ca.map(Ca::cert_dir), ..options() }
@@ -16,7 +18,7 @@ fn ask(server: &Server, options: &RegistryOptions) -> Result<(), oci2sysext::oci
 
 #[test]
 fn row_80_a_certificate_must_be_good() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     ca.certificate("expired", "IP:127.0.0.1", -1);
     ca.certificate("other", "DNS:other.test", 30);
     for (name, trusted, word) in [
@@ -48,14 +50,14 @@ fn row_80_plain_http_is_no_https() {
 
 #[test]
 fn a_certificate_of_our_ca_is_accepted() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     let server = Server::https(ca.server("server", false), |_, _| Reply::ok("{}"));
     ask(&server, &verifying(Some(&ca))).unwrap();
 }
 
 #[test]
 fn a_self_signed_certificate_is_its_own_ca_where_the_user_says_so() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     ca.self_signed("itself", "IP:127.0.0.1", 30);
     ca.self_signed("other", "DNS:other.test", 30);
     ca.self_signed("expired", "IP:127.0.0.1", -1);
@@ -82,7 +84,7 @@ fn a_self_signed_certificate_is_its_own_ca_where_the_user_says_so() {
 
 #[test]
 fn the_registry_is_shown_our_certificate_and_others_are_not() {
-    let Some(ca) = Ca::new() else { return };
+    let ca = need!(Ca::new(), "no openssl");
     ca.certificate("client", "DNS:client.test", 30);
     std::fs::copy(ca.path("client.crt"), ca.path("certs.d/client.cert")).unwrap();
     std::fs::copy(ca.path("client.key"), ca.path("certs.d/client.key")).unwrap();

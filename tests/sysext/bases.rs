@@ -101,8 +101,8 @@ fn r30_the_policy_is_that_of_all_layers_and_the_extension() {
     let policy = base.policy().unwrap();
     assert_eq!((&policy.file_contexts[..], &policy.local), (&b"own"[..], &None));
     assert_eq!(policy.policy_type, "targeted");
-    assert_eq!(base.lower_file_contexts(), Some(&b"low"[..]));
-    assert_eq!(read(&[&lower], "f usr/bin/x x").lower_file_contexts(), None);
+    assert_eq!(base.lower_policy().unwrap().file_contexts, b"low");
+    assert_eq!(read(&[&lower], "f usr/bin/x x").lower_policy(), None);
     let base = read(&[&lower], &format!("f usr/bin/x x\no {FILES}\nf {FILES}/file_contexts own"));
     assert_eq!(base.policy().unwrap().local, None);
     // Spread over layers, the absent parts at the bottom.

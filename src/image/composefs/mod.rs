@@ -5,7 +5,7 @@
 
 mod objects;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -20,8 +20,10 @@ use composefs::tree::{self as cfs, RegularFile};
 
 pub use objects::{Contents, Objects, Stored, Verity};
 
+use super::erofs::Reader;
 use super::{Error, Staged};
 use crate::escape::Escaped;
+use crate::limits::Limits;
 use crate::tree::{self, Content, Directory, Ino, Inode, Stat, Tree};
 
 /// The longest value of an extended attribute that EROFS can hold; the `composefs` crate narrows
@@ -39,6 +41,12 @@ const SYMLINK_MAX: usize = 4095;
 
 /// The most that `mkcomposefs` keeps inside the image (`LCFS_INLINE_CONTENT_MAX`).
 const INLINE_MAX: usize = 5000;
+
+/// What makes a directory hide all that is below it in lower layers.
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
+/// The same in an image, where overlayfs shows it without the second `overlay.`.
+const OPAQUE_ESCAPED: &[u8] = b"trusted.overlay.overlay.opaque";
 
 /// A written composefs image.
 #[derive(Debug)]
@@ -59,6 +67,7 @@ pub fn write(tree: &Tree<Contents>, mut file: File) -> Result<Image, Error> {
     file.rewind()?;
     file.read_to_end(&mut written)?;
     check(tree, &written)?;
+    check_opaque(tree, &file)?;
     let digest = compute_verity::<Sha256HashValue>(&written).to_hex();
     let (file, verity) = protect(file)?;
     Ok(Image { staged: Staged::checked(file)?, digest, verity })
@@ -111,7 +120,11 @@ fn check(tree: &Tree<Contents>, image: &[u8]) -> Result<(), Error> {
             .map_err(|error| corrupt(format!("{error:#}")))?;
         Ok::<_, Error>(text)
     };
-    let (found, expected) = (text(&read)?, text(&filesystem(tree)?)?);
+    let mut readable = tree.clone();
+    for ino in tree.walk().map(|entry| entry.ino) {
+        readable.inode_mut(ino).stat.xattrs.remove(OPAQUE);
+    }
+    let (found, expected) = (text(&read)?, text(&filesystem(&readable)?)?);
     if found == expected {
         return Ok(());
     }
@@ -123,6 +136,34 @@ fn check(tree: &Tree<Contents>, image: &[u8]) -> Result<(), Error> {
         found: Escaped(found).to_string(),
         expected: Escaped(expected).to_string(),
     })
+}
+
+/// Compares the opaque directories, which the crate's reader leaves out, by our own EROFS reader.
+fn check_opaque(tree: &Tree<Contents>, file: &File) -> Result<(), Error> {
+    let expected = having(tree, OPAQUE);
+    if expected.is_empty() {
+        return Ok(());
+    }
+    // What the tree holds is within the limits already.
+    let limits =
+        Limits { entries: u64::MAX, names: u64::MAX, depth: u64::MAX, ..Limits::default() };
+    let read = Reader::open(file.try_clone()?)?.image(&limits)?;
+    let found = having(&read.tree, OPAQUE_ESCAPED);
+    match expected.symmetric_difference(&found).next() {
+        None => Ok(()),
+        Some(path) => Err(Error::Mismatch {
+            path: format!("/{}", Escaped(path)),
+            what: "the attribute trusted.overlay.opaque",
+            found: found.contains(path).to_string(),
+            expected: expected.contains(path).to_string(),
+        }),
+    }
+}
+
+/// The paths that have an attribute of this name with the value that makes directories opaque.
+fn having<C>(tree: &Tree<C>, name: &[u8]) -> BTreeSet<Vec<u8>> {
+    let walk = tree.walk().filter(|entry| entry.inode.stat.xattrs.get(name) == Some(b"y"));
+    walk.map(|entry| entry.path).collect()
 }
 
 /// The tree in the crate's own types.

@@ -53,11 +53,16 @@ pub fn fsck(reader: &Reader, limits: &Limits) -> Result<Found, Error> {
 fn decode(reader: &Reader, limits: &Limits) -> Result<Image, Error> {
     let mut image = reader.image(limits)?;
     let inodes: Vec<_> = image.tree.walk().map(|entry| entry.ino).collect();
+    // A few bytes of image can say that a file is petabytes of zeros.
+    let mut budget = limits.layer_uncompressed;
     for ino in inodes {
         let Content::Regular(located) = &mut image.tree.inode_mut(ino).content else { continue };
         if located.verity.is_some() || located.size == 0 {
             continue;
         }
+        budget = budget
+            .checked_sub(located.size)
+            .ok_or(Error::Limit { name: "layer-uncompressed", limit: limits.layer_uncompressed })?;
         let mut contents = reader.contents(located)?;
         let mut verity = Verity::default();
         let mut buffer = vec![0; 64 << 10];

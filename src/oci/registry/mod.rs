@@ -46,6 +46,7 @@ use self::auth::AuthFiles;
 use self::http::Http;
 use self::session::Session;
 use self::tls::Certificates;
+use super::name::{is_path_component, is_tag};
 use super::{Descriptor, Digest, RawManifest, Repository};
 use crate::limits::Limits;
 
@@ -272,21 +273,14 @@ fn home(scheme: &str, host: &str) -> Result<Url, Error> {
 
 /// Paths go into addresses: whatever could change their meaning is refused (P1, CVE-2024-3727).
 fn check_path(path: &str) -> Result<(), Error> {
-    let is_part = |part: &str| {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
-        part.bytes().all(allowed) && edge(part.bytes().next()) && edge(part.bytes().next_back())
-    };
-    if path.len() > 255 || !path.split('/').all(is_part) {
+    if path.len() > 255 || !path.split('/').all(is_path_component) {
         return Err(name("repository", path, "expected lowercase components joined by '/'"));
     }
     Ok(())
 }
 
 fn check_tag(tag: &str) -> Result<(), Error> {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    let allowed = |b: u8| word(b) || b"-.".contains(&b);
-    if tag.len() > 128 || !tag.bytes().next().is_some_and(word) || !tag.bytes().all(allowed) {
+    if !is_tag(tag) {
         return Err(name("tag", tag, "expected letters, digits, '_', '-' and '.', at most 128"));
     }
     Ok(())

@@ -155,7 +155,11 @@ impl Budget {
         self.patience = self.policy.stall.min(left);
         tries.total = tries.total.saturating_add(1);
         tries.in_vain = tries.in_vain.saturating_add(1);
-        tracing::debug!("{error}; trying again in {:.1} s", delay.as_secs_f64());
+        if delay.is_zero() {
+            tracing::debug!("{error}; connecting again");
+        } else {
+            tracing::warn!("{error}; trying again in {} s", delay.as_secs_f64().ceil());
+        }
         Ok(delay)
     }
 

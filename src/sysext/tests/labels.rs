@@ -80,8 +80,17 @@ fn r34_a_policy_of_the_extensions_own_is_told() {
     assert!(warnings.concat().contains("semodule -i /usr/share/selinux/packages/x.pp"));
     let mut changes = Changes::default();
     let types = [(b"bin_t".to_vec(), 1), (b"new_t".to_vec(), 2)].into();
-    let known = b"/usr/bin(/.*)?\tsystem_u:object_r:bin_t:s0\n/x -- <<none>>\n";
-    labelling::warn_of_new_types(&types, known, &mut changes);
+    let mut known = PolicyFiles {
+        file_contexts: b"/usr/bin(/.*)?\tsystem_u:object_r:bin_t:s0\n/x -- <<none>>\n".to_vec(),
+        ..PolicyFiles::default()
+    };
+    labelling::warn_of_new_types(&types, &known, &mut changes);
     assert_eq!(changes.warnings.len(), 1);
     assert!(changes.warnings[0].message.starts_with("2 paths have the type new_t"));
+
+    // What only a sibling of file_contexts mentions is not new.
+    known.local = Some(b"/srv/new -- system_u:object_r:new_t:s0\n".to_vec());
+    let mut changes = Changes::default();
+    labelling::warn_of_new_types(&types, &known, &mut changes);
+    assert!(changes.warnings.is_empty(), "{:?}", changes.warnings);
 }

@@ -1,5 +1,12 @@
 //! A registry that does whatever a test wants: one thread a connection, one request each.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that is wrong may panic, in its helpers too"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
