@@ -166,7 +166,7 @@ impl<'r> Examination<'r> {
             signature: report::Signature::verified(&accepted, &decision.origin),
             signed: Some(*first.digest),
             names: accepted.iter().map(|accepted| accepted.signed_reference.clone()).collect(),
-            signed_at: accepted.iter().filter_map(signed_at).max(),
+            signed_at: accepted.iter().filter_map(|accepted| accepted.time).max(),
             annotations: accepted.into_iter().map(|accepted| accepted.annotations).collect(),
         })
     }
@@ -178,12 +178,6 @@ impl<'r> Examination<'r> {
         }
         Ok(accepted)
     }
-}
-
-/// When an accepted signature was made. The signatures of keys that are accepted today carry no
-/// time that anybody vouches for.
-fn signed_at(_accepted: &verify::Accepted) -> Option<Timestamp> {
-    None
 }
 
 /// What is offered as signatures of the image or of its index. A place that does not answer

@@ -44,6 +44,7 @@ impl Cli {
             None => self.convert.json,
             Some(Command::Verify(_)) => false,
             Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
+            Some(Command::VerifyBundle(args)) => args.json,
         }
     }
 }
@@ -57,6 +58,9 @@ pub enum Command {
     Dump(ImageArgs),
     /// Read an EROFS image back, and decode and check all that it holds
     Fsck(ImageArgs),
+    /// Verify that a sigstore bundle signs a file (the client of sigstore's conformance tests)
+    #[command(hide = true)]
+    VerifyBundle(Box<VerifyBundleArgs>),
 }
 
 /// The image of a subcommand.
@@ -110,8 +114,11 @@ pub struct TrustArgs {
     /// The publisher's public key (PEM); any of several may have signed
     #[arg(long, help_heading = "Trust", value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Who else may have signed, and what must be in a log.
+    #[command(flatten)]
+    pub signer: SignerArgs,
     /// What is required of which images (containers-policy.json(5)), instead of the system's
-    #[arg(long, help_heading = "Trust", value_name = "FILE", conflicts_with_all = ["key", "signed_identity"])]
+    #[arg(long, help_heading = "Trust", value_name = "FILE", conflicts_with_all = ["key", "signed_identity", "SignerArgs"])]
     pub policy: Option<PathBuf>,
     /// Where a policy's signatures are (containers-registries.d(5)), instead of the system's
     #[arg(long = "registries.d", help_heading = "Trust", value_name = "DIR")]
@@ -189,6 +196,62 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(expected)
 }
 
+/// The words that say who must have signed, besides keys; as cosign has them.
+#[derive(Debug, Default, Args)]
+#[group(multiple = true)]
+pub struct SignerArgs {
+    /// Whose certificate the signature must be by, instead of a key: an e-mail address or a URI
+    #[arg(long, value_name = "TEXT", conflicts_with = "key", help_heading = "Trust")]
+    pub certificate_identity: Option<String>,
+    /// The same as a regular expression that the whole must match
+    #[arg(long, value_name = "REGEXP", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["key", "certificate_identity"])]
+    pub certificate_identity_regexp: Option<String>,
+    /// Which provider must have vouched for that identity
+    #[arg(long, value_name = "URL", conflicts_with = "key", help_heading = "Trust")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// The same as a regular expression that the whole must match
+    #[arg(long, value_name = "REGEXP", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["key", "certificate_oidc_issuer"])]
+    pub certificate_oidc_issuer_regexp: Option<String>,
+    /// The authorities and logs of another sigstore instance (`trusted_root.json`)
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["rekor_key", "ca_roots"])]
+    pub trusted_root: Option<PathBuf>,
+    /// The certificates of your own authorities (PEM)
+    #[arg(long, value_name = "FILE", conflicts_with = "key", help_heading = "Trust")]
+    pub ca_roots: Option<PathBuf>,
+    /// Certificates between those and the signers' (PEM)
+    #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
+    pub ca_intermediates: Option<PathBuf>,
+    /// The certificates of your own timestamp authority (PEM), its own first, the root last
+    #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
+    pub timestamp_certificate_chain: Option<PathBuf>,
+    /// The key of a transparency log (PEM); one of several must have the signature
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    pub rekor_key: Vec<PathBuf>,
+}
+
+/// A bundle and what it must sign.
+#[derive(Debug, Args)]
+pub struct VerifyBundleArgs {
+    /// The sigstore bundle
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// The signer's public key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// Who else may have signed.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// The file, or its digest (sha256:…)
+    #[arg(value_name = "FILE_OR_DIGEST")]
+    pub artifact: String,
+    /// Report errors as a JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The words of a conversion.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -203,7 +266,7 @@ pub struct ConvertArgs {
     pub trust: TrustArgs,
     /// Convert an image that nobody vouches for
     #[arg(long, help_heading = "Trust", conflicts_with_all = [
-        "key", "signed_identity", "policy", "annotation", "max_age", "require_name",
+        "key", "signed_identity", "SignerArgs", "policy", "annotation", "max_age", "require_name",
     ])]
     pub insecure_skip_signature: bool,
     /// Where the image comes from.

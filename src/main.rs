@@ -36,6 +36,7 @@ fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
         Some(Command::Verify(args)) => cmd::verify::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
+        Some(Command::VerifyBundle(args)) => cmd::verify_bundle::run(args),
     }
 }
 

@@ -11,7 +11,9 @@ use crate::error::Fault;
 use crate::escape::Escaped;
 use crate::oci::Digest;
 use crate::trust::TrustOrigin;
-use crate::verify::{self, Accepted, Candidate, Comparison, LayerDescriptor, Signed};
+use crate::verify::{
+    self, Accepted, Candidate, Certified, Comparison, LayerDescriptor, Signatory, Signed,
+};
 
 /// A conversion, as `--json` and `--report` print it.
 #[derive(Debug, Serialize)]
@@ -56,10 +58,9 @@ pub struct Source {
 pub enum Signature {
     /// Somebody who is trusted has signed it.
     Verified {
-        /// The key's name: its file, or where else it is from.
-        key: String,
-        /// The sha256 of the key.
-        fingerprint: String,
+        /// Who has signed it.
+        #[serde(flatten)]
+        signer: Box<Signer>,
         /// Where the key is from.
         trust: String,
         /// What was signed: the manifest or the index.
@@ -76,19 +77,59 @@ pub enum Signature {
     Skipped,
 }
 
-/// Who has signed an image.
+/// Who has signed an image: the holder of a key or of a certificate.
 #[derive(Debug, Serialize)]
 pub struct Signer {
     /// The key's name: its file, or where else it is from.
-    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The sha256 of the key.
-    pub fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Whose certificate it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
 }
 
 impl Signer {
     fn of(accepted: &Accepted) -> Self {
-        let key = &accepted.key;
-        Self { key: key.name.clone(), fingerprint: key.key.fingerprint().to_string() }
+        let key = accepted.key();
+        Self {
+            key: key.map(|key| key.name.clone()),
+            fingerprint: key.map(|key| key.key.fingerprint().to_string()),
+            certificate: match &accepted.signatory {
+                Signatory::Key(_) => None,
+                Signatory::Certificate(certified) => Some(Certificate::of(certified)),
+            },
+        }
+    }
+
+    /// Who it is, in few words.
+    pub fn name(&self) -> &str {
+        let holder = self.certificate.as_ref().map(|certificate| &certificate.subject);
+        self.key.as_ref().or(holder).map_or("", String::as_str)
+    }
+}
+
+/// Whose certificate a signature is by.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// The holder: an e-mail address or a URI.
+    pub subject: String,
+    /// Who vouched for the holder.
+    pub issuer: String,
+    /// When it was signed, RFC 3339.
+    pub time: String,
+}
+
+impl Certificate {
+    /// The certificate of an accepted signature.
+    pub fn of(certified: &Certified) -> Self {
+        Self {
+            subject: Escaped(certified.subject.as_bytes()).to_string(),
+            issuer: Escaped(certified.issuer.as_bytes()).to_string(),
+            time: certified.time.to_string(),
+        }
     }
 }
 
@@ -96,10 +137,8 @@ impl Signature {
     /// Accepted signatures, one for each requirement of `trust`.
     pub fn verified(accepted: &[Accepted], trust: &TrustOrigin) -> Self {
         let Some((first, others)) = accepted.split_first() else { return Self::Skipped };
-        let Signer { key, fingerprint } = Signer::of(first);
         Self::Verified {
-            key,
-            fingerprint,
+            signer: Box::new(Signer::of(first)),
             trust: trust.to_string(),
             signed: signed_part(first.signed),
             identity: Escaped(first.signed_reference.as_bytes()).to_string(),
@@ -151,9 +190,8 @@ impl Finding {
         candidate: &Candidate,
         verdict: &Result<Accepted, verify::Error>,
     ) -> Self {
-        let (Candidate::Payload { origin, .. } | Candidate::Unusable { origin, .. }) = candidate;
         let mut finding = Self {
-            origin: Escaped(origin.as_bytes()).to_string(),
+            origin: Escaped(candidate.origin().as_bytes()).to_string(),
             requirement,
             accepted: verdict.is_ok(),
             signer: None,
@@ -442,11 +480,15 @@ impl fmt::Display for Summary<'_> {
         let size = indicatif::HumanBytes(image.size);
         writeln!(f, "{path}: {} ({}, {size})", extension.name, image.format)?;
         match signature {
-            Signature::Verified { key, identity, identity_compared, also_signed_by, .. } => {
-                let compared = if *identity_compared { "" } else { " (not compared)" };
-                let keys = std::iter::once(key).chain(also_signed_by.iter().map(|one| &one.key));
-                let keys = keys.map(String::as_str).collect::<Vec<_>>().join(" and ");
-                writeln!(f, "  signed by {keys} as {identity}{compared}")?;
+            Signature::Verified { signer, identity, identity_compared, also_signed_by, .. } => {
+                let by = std::iter::once(&**signer).chain(also_signed_by).map(Signer::name);
+                let by = by.collect::<Vec<_>>().join(" and ");
+                let name = match (identity.is_empty(), identity_compared) {
+                    (true, _) => " (names no repository)".to_owned(),
+                    (false, true) => format!(" as {identity}"),
+                    (false, false) => format!(" as {identity} (not compared)"),
+                };
+                writeln!(f, "  signed by {by}{name}")?;
             }
             Signature::Skipped => writeln!(f, "  NOT VERIFIED: nobody vouches for this image")?,
         }

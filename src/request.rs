@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
 use crate::sysext::Whiteouts;
-use crate::trust::Words;
+use crate::trust::{SignerOptions, Words};
 use crate::verify::SignedIdentity;
 
 /// A conversion, as the user means it.
@@ -247,7 +247,7 @@ impl Wanted {
     }
 }
 
-fn words(args: &TrustArgs) -> Result<Words, Error> {
+fn words(args: &TrustArgs) -> crate::error::Result<Words> {
     let identity = match &args.signed_identity {
         None => SignedIdentity::Asked,
         Some(text) => text.parse().map_err(|problem| {
@@ -263,10 +263,12 @@ fn words(args: &TrustArgs) -> Result<Words, Error> {
             return Err(Error::new(
                 format!("--annotation: found {key:?} with two values, expected one"),
                 "a signature says each thing once: leave one of them away",
-            ));
+            )
+            .into());
         }
     }
     Ok(Words {
+        signer: SignerOptions::from_args(&args.signer)?,
         keys: args.key.clone(),
         policy: args.policy.clone(),
         registries_d: args.registries_d.clone(),

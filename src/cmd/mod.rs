@@ -5,6 +5,7 @@ pub mod dump;
 pub mod fsck;
 pub mod terminal;
 pub mod verify;
+pub mod verify_bundle;
 
 use std::fs::File;
 use std::io;

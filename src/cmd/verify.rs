@@ -130,8 +130,11 @@ fn talk(args: &VerifyArgs, found: &Verification) -> String {
         let Finding { origin, requirement, signer, identity, reason, .. } = finding;
         let of = if several { format!("requirement {requirement}: ") } else { String::new() };
         let verdict = match (signer, identity, reason) {
+            (Some(signer), Some(identity), _) if identity.is_empty() => {
+                format!("accepted, by {} (names no repository)", signer.name())
+            }
             (Some(signer), Some(identity), _) => {
-                format!("accepted, by {} as {identity}", signer.key)
+                format!("accepted, by {} as {identity}", signer.name())
             }
             (.., reason) => format!("not accepted: {}", reason.as_deref().unwrap_or_default()),
         };

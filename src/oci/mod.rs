@@ -14,6 +14,7 @@ pub(crate) mod name;
 mod platform;
 mod raw;
 mod reference;
+mod referrers;
 mod registry;
 mod remote;
 mod resolve;

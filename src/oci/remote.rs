@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
+use super::referrers::{self, Referrers};
 use super::registry::{ManifestName, Registry, RegistryOptions};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, Repository, Spool, attached};
@@ -119,11 +120,51 @@ impl Transport for Remote {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        let signatures = self.signatures(digest);
+        let bundles = self.bundles(digest);
+        attached::both(digest, signatures, bundles)
+    }
+}
+
+impl Remote {
+    /// The signatures in cosign's older format.
+    fn signatures(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
         let Some(manifest) = self.registry.signature_manifest(digest)? else {
             return Ok(Vec::new());
         };
         let limit = self.limits.signature_size;
         let mut fetch = |layer: &Descriptor| self.registry.blob_bytes(layer, limit);
         Ok(attached::candidates(&manifest, &mut fetch, &self.limits))
+    }
+
+    /// The signatures in its newer one.
+    fn bundles(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        let mut found = Vec::new();
+        for index in self.registry.referrers(digest)? {
+            let entries = referrers::entries(&index).map_err(|problem| Error::Document {
+                document: format!("referrers of {digest}"),
+                problem,
+            })?;
+            found.extend(entries);
+        }
+        let mut source = Attached { registry: &mut self.registry, limit: self.limits.bundle_size };
+        Ok(referrers::candidates(digest, found, &mut source, &self.limits))
+    }
+}
+
+/// The registry as the place of bundles.
+struct Attached<'a> {
+    registry: &'a mut Registry,
+    limit: u64,
+}
+
+impl Referrers for Attached<'_> {
+    fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        let name = ManifestName::Digest(descriptor.digest);
+        self.registry.manifest(name)?.ok_or_else(|| self.registry.absent(name))
+    }
+
+    fn blob(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.registry.blob_bytes(descriptor, self.limit)
     }
 }

@@ -8,7 +8,12 @@ use super::policy_json::{Material, PolicyFile, Requirement, Signer, SigstoreSign
 use super::registries_d::RegistriesD;
 use super::scopes::Scopes;
 use super::{Decision, Error, MAX_CONFIGURATION, TrustOrigin, TrustSources, Words, keys};
-use crate::verify::{NamedKey, Policy};
+use jiff::Timestamp;
+
+use crate::verify::{
+    Authorities, CertificateIdentity, CertificateSigner, Logs, Matcher, NamedKey, Policy,
+    PublicKey, SignedIdentity, TrustRoot,
+};
 
 /// What a policy file says of an image; none if it accepts any, which is no reason to trust it.
 pub(super) fn by_policy(
@@ -40,13 +45,9 @@ pub(super) fn by_policy(
             }
             Requirement::SignedBaseLayer => return Err(unsupported("signedBaseLayer")),
             Requirement::Sigstore(signed) => {
-                let keys = match &signed.signer {
-                    Signer::Keys(keys) if signed.rekor_keys.is_empty() => keys,
-                    _ => return Err(unsupported(beyond_keys(signed))),
-                };
                 let identity = signed.identity.identity(scopes.asked.as_ref());
-                let (first, others) = load(keys, sources.as_root)?;
-                let policy = Policy::new(first, others, identity);
+                let policy = by_sigstore(signed, identity, path, sources.as_root)?
+                    .ok_or_else(|| unsupported("pki, not supported yet"))?;
                 policies.push(policy.with_annotations(words.annotations.clone()));
             }
         }
@@ -62,26 +63,74 @@ pub(super) fn by_policy(
     }))
 }
 
-/// What is demanded besides a key: certificates and transparency logs are not supported yet.
-fn beyond_keys(signed: &SigstoreSigned) -> &'static str {
-    match signed.signer {
-        Signer::Keys(_) => "rekorPublicKey…, not supported yet",
-        Signer::Fulcio { .. } => "fulcio, not supported yet",
-        Signer::Pki { .. } => "pki, not supported yet",
+/// What a requirement of a sigstore signature means; none if it cannot be checked.
+fn by_sigstore(
+    signed: &SigstoreSigned,
+    identity: SignedIdentity,
+    path: &Path,
+    as_root: bool,
+) -> Result<Option<Policy>, Error> {
+    let logs = || -> Result<Vec<PublicKey>, Error> {
+        let keys = signed.rekor_keys.iter().enumerate();
+        keys.map(|(index, key)| Ok(load_one("rekorPublicKeyData", index, key, as_root)?.key))
+            .collect()
+    };
+    match &signed.signer {
+        Signer::Keys(keys) => {
+            let (first, others) = load(keys, as_root)?;
+            let policy = Policy::new(first, others, identity);
+            let mut logs = logs()?.into_iter();
+            Ok(Some(match logs.next() {
+                Some(first) => policy.with_transparency(Logs::of_keys(first, logs.collect())),
+                None => policy,
+            }))
+        }
+        Signer::Fulcio { ca, oidc_issuer, subject_email } => {
+            let roots = match ca {
+                Material::File(path) => {
+                    file::read(path, MAX_CONFIGURATION, as_root, Owner::Anybody)?
+                }
+                Material::Data(bytes) => bytes.clone(),
+            };
+            let now = Timestamp::now();
+            let parts = Authorities { roots, logs: logs()?, ..Authorities::default() };
+            let root =
+                TrustRoot::of(&parts).and_then(|root| root.check_current(now).map(|()| root));
+            let name = format!("fulcio of {}", super::shown(path));
+            let root = root.map_err(|problem| Error::Root { name, problem })?;
+            let matcher = |option, text: &str| {
+                Matcher::exact(text).map_err(|problem| Error::Matcher { option, problem })
+            };
+            let holder = CertificateSigner {
+                identity: CertificateIdentity {
+                    subject: matcher("subjectEmail", subject_email)?,
+                    issuer: matcher("oidcIssuer", oidc_issuer)?,
+                },
+                root,
+                now,
+            };
+            Ok(Some(Policy::keyless(holder, identity)))
+        }
+        Signer::Pki { .. } => Ok(None),
     }
 }
 
 /// The keys of a requirement. One that cannot be used is an error, so that it is noticed (P6).
 fn load(keys: &[Material], as_root: bool) -> Result<(NamedKey, Vec<NamedKey>), Error> {
-    let mut loaded = keys.iter().enumerate().map(|(index, material)| match material {
-        Material::File(path) => keys::from_file(path, as_root),
-        Material::Data(bytes) => {
-            keys::parse(&PathBuf::from(format!("keyData {}", index + 1)), bytes)
-        }
-    });
+    let mut loaded =
+        keys.iter().enumerate().map(|(index, key)| load_one("keyData", index, key, as_root));
     let none = || Error::NoTrust { reference: "this scope".to_owned() };
     let first = loaded.next().ok_or_else(none)??;
     Ok((first, loaded.collect::<Result<_, _>>()?))
+}
+
+fn load_one(name: &str, index: usize, key: &Material, as_root: bool) -> Result<NamedKey, Error> {
+    match key {
+        Material::File(path) => keys::from_file(path, as_root),
+        Material::Data(bytes) => {
+            keys::parse(&PathBuf::from(format!("{name} {}", index.saturating_add(1))), bytes)
+        }
+    }
 }
 
 /// Whether the signatures beside an image are looked at.
@@ -216,11 +265,8 @@ mod tests {
         let reject = json!([{ "type": "reject" }]);
         let gpg = json!({ "type": "signedBy", "keyType": "GPGKeys", "keyPath": "/gpg" });
         let missing = json!([{ "type": "sigstoreSigned", "keyPath": "/nonexistent" }]);
-        let rekor = json!([{ "type": "sigstoreSigned", "keyPath": key("p256"),
-            "rekorPublicKeyPath": key("p256") }]);
         assert_eq!(verdict(&json!({ "default": reject })), "trust.rejected");
         assert_eq!(verdict(&json!({ "default": [gpg] })), "trust.unsupported");
-        assert_eq!(verdict(&json!({ "default": rekor })), "trust.unsupported");
         assert_eq!(verdict(&json!({ "default": missing })), "trust.unreadable");
         assert_eq!(verdict(&json!({ "default": [] })), "trust.configuration");
         assert_eq!(verdict(&json!("nonsense")), "trust.configuration");

@@ -14,6 +14,7 @@ mod registries_conf;
 mod registries_d;
 mod revoked;
 mod scopes;
+mod signer;
 mod state;
 
 pub use locations::{Locations, RegistriesConfFiles};
@@ -23,6 +24,7 @@ pub use registries_conf::{Problem as PlaceProblem, RegistriesConf};
 pub use registries_d::RegistriesD;
 pub use revoked::Revoked;
 pub use scopes::Scopes;
+pub use signer::{Roots, SignerOptions, artifact_policy};
 pub use state::{Accepted, Downgrade, State, Tracked};
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::oci::{Place, Reference, Repository};
-use crate::verify::{KeyError, Policy, SignedIdentity};
+use crate::verify::{KeyError, Policy, SignedIdentity, TrustRootError};
 
 /// More than any configuration file needs.
 const MAX_CONFIGURATION: u64 = 1 << 20;
@@ -79,6 +81,8 @@ pub enum TrustOrigin {
     Directory(PathBuf),
     /// The key in this program.
     CompiledIn,
+    /// `--certificate-identity`
+    Certificate,
 }
 
 /// Why there is no usable trust.
@@ -105,6 +109,22 @@ pub enum Error {
         path: PathBuf,
         /// What was found, and what was expected.
         problem: KeyError,
+    },
+    /// There is no usable trust root (row 30).
+    #[error("trust root {name}: {problem}")]
+    Root {
+        /// Its file, or where else it is from.
+        name: String,
+        /// What was found, and what was expected.
+        problem: TrustRootError,
+    },
+    /// What a certificate must say would be nothing (K4).
+    #[error("{option}: {problem}")]
+    Matcher {
+        /// The word of the command line.
+        option: &'static str,
+        /// What was found, and what was expected.
+        problem: String,
     },
     /// Somebody else could put another key there.
     #[error("{} {problem}, expected that only root can change it", shown(path))]
@@ -191,6 +211,8 @@ pub struct Words {
     pub registries_d: Option<PathBuf>,
     /// `--signed-identity`; a policy file says that itself.
     pub identity: SignedIdentity,
+    /// Whose certificate it must be, and which logs must have the signature.
+    pub signer: SignerOptions,
     /// `--annotation`: what must have been signed, too.
     pub annotations: BTreeMap<String, String>,
 }
@@ -215,8 +237,8 @@ impl Decision {
     }
 }
 
-/// Decides whose word counts for an image, by the first source that has a say: the key files of
-/// the command line, the policy file, the keys directory, the compiled-in keys.
+/// Decides whose word counts for an image, by the first source that has a say: the key files or
+/// the identity of the command line, the policy file, the keys directory, the compiled-in keys.
 ///
 /// # Errors
 ///
@@ -227,6 +249,13 @@ pub fn decide(
     reference: &Reference,
 ) -> Result<Decision, Error> {
     let identity = &words.identity;
+    let alone = |origin, policy: Policy| {
+        let first = policy.with_annotations(words.annotations.clone());
+        Decision { origin, first, others: Vec::new(), index: true, attachments: true }
+    };
+    if let Some(policy) = words.signer.policy(identity, sources.as_root)? {
+        return Ok(alone(TrustOrigin::Certificate, policy));
+    }
     let (keys, origin) = if !words.keys.is_empty() {
         (keys::from_files(&words.keys, sources.as_root)?, TrustOrigin::CommandLine)
     } else if let Some(decision) = by_policy(sources, words, reference)? {
@@ -239,8 +268,7 @@ pub fn decide(
     let mut keys = keys.into_iter();
     let first = keys.next().ok_or_else(|| Error::NoTrust { reference: name(reference) })?;
     let policy = Policy::new(first, keys.collect(), identity.clone());
-    let first = policy.with_annotations(words.annotations.clone());
-    Ok(Decision { origin, first, others: Vec::new(), index: true, attachments: true })
+    Ok(alone(origin, words.signer.with_transparency(policy, sources.as_root)?))
 }
 
 /// What the policy file says; none if there is no such file, or if it accepts anything.
@@ -312,6 +340,7 @@ impl fmt::Display for TrustOrigin {
             }
             Self::Directory(path) => f.write_str(&shown(path)),
             Self::CompiledIn => f.write_str("compiled in"),
+            Self::Certificate => f.write_str("--certificate-identity"),
         }
     }
 }
@@ -320,6 +349,7 @@ impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::StateIo { .. } => ExitCode::Io,
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => ExitCode::Signature,
             _ => ExitCode::Trust,
         }
     }
@@ -329,6 +359,9 @@ impl Fault for Error {
             Self::NoTrust { .. } => "trust.none",
             Self::Unreadable { .. } => "trust.unreadable",
             Self::Key { .. } => "trust.key",
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => "trust.clock",
+            Self::Root { .. } => "trust.root",
+            Self::Matcher { .. } => "trust.matcher",
             Self::Unsafe { .. } => "trust.unsafe",
             Self::Configuration { .. } => "trust.configuration",
             Self::Rejected { .. } => "trust.rejected",
@@ -357,6 +390,18 @@ impl Fault for Error {
             Self::Key { .. } => "give the publisher's public key as PEM, one key in a file \
                                  (cosign.pub is one)"
                 .to_owned(),
+            Self::Root { problem: TrustRootError::Clock { .. }, .. } => {
+                "set the clock of this machine: without it nobody knows when a certificate was used"
+                    .to_owned()
+            }
+            Self::Root { .. } => {
+                "give a current trusted_root.json with --trusted-root FILE, or the \
+                                  certificates of your own authority with --ca-roots FILE"
+                    .to_owned()
+            }
+            Self::Matcher { option, .. } => {
+                format!("say what must be in the certificate: {option} TEXT")
+            }
             Self::Unsafe { path, .. } => {
                 format!("if it is what it should be: chown root {0} && chmod go-w {0}", shown(path))
             }

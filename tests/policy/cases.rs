@@ -234,7 +234,7 @@ fn row_15_keys_and_requirements() {
     assert_eq!(code(json!([reject]), "plain"), 3);
     assert_eq!(
         code(json!([with(json!({"keyPath": first, "rekorPublicKeyPath": second}))]), "plain"),
-        3
+        4
     );
     assert_eq!(code(json!([crate::by_key(&site.first)]), "plain"), 5);
     let two = site.file(&policy(host, &json!([by_first, by_second])));
