@@ -9,7 +9,7 @@ use crate::{Site, site};
 
 /// Who accepts an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
     Both,
     Neither,
     /// skopeo accepts what the program does not, on purpose.
@@ -19,7 +19,7 @@ enum Verdict {
 use Verdict::{Both, Neither, SkopeoAlone};
 
 /// A policy that says `requirements` of one scope, and rejects everything else.
-fn policy(scope: &str, requirements: &Value) -> String {
+pub fn policy(scope: &str, requirements: &Value) -> String {
     json!({
         "default": [{ "type": "reject" }],
         "transports": { "docker": { scope: requirements } },
@@ -30,7 +30,7 @@ fn policy(scope: &str, requirements: &Value) -> String {
 impl Site {
     /// Asks both, and compares.
     #[track_caller]
-    fn judge(&self, expected: Verdict, policy: &str, registries_d: &Path, reference: &str) {
+    pub fn judge(&self, expected: Verdict, policy: &str, registries_d: &Path, reference: &str) {
         let file = self.file(policy);
         let ours = self.ours(&file, registries_d, reference);
         let theirs = self.skopeo(&file, registries_d, reference);
