@@ -4,6 +4,7 @@ pub mod convert;
 pub mod dump;
 pub mod fsck;
 pub mod terminal;
+pub mod trust_update;
 pub mod verify;
 pub mod verify_bundle;
 

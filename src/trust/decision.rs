@@ -75,8 +75,9 @@ fn by_sigstore(
             .collect()
     };
     let now = Timestamp::now();
-    let unusable = |part: &str, problem| {
-        Error::Root { name: format!("{part} of {}", super::shown(path)), problem }
+    let unusable = |part: &str, problem| Error::Root {
+        name: format!("{part} of {}", super::shown(path)),
+        problem,
     };
     match &signed.signer {
         Signer::Keys(keys) => {

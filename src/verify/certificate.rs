@@ -248,7 +248,8 @@ fn check_authority(certificate: &Certificate, below: u8) -> Result<(), String> {
     {
         return problem("is for other uses than code signing");
     }
-    let unknown = |extension: &&Extension| extension.critical && !KNOWN.contains(&extension.extn_id);
+    let unknown =
+        |extension: &&Extension| extension.critical && !KNOWN.contains(&extension.extn_id);
     match extensions.iter().find(unknown) {
         Some(extension) => problem(&format!("demands {}", extension.extn_id)),
         None => Ok(()),

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_subject_demands_something() {
-        for (email, host) in [(None, None), (Some(""), None), (None, Some("")), (Some(""), Some("a"))]
+        for (email, host) in
+            [(None, None), (Some(""), None), (None, Some("")), (Some(""), Some("a"))]
         {
             assert!(PkiSubject::new(email, host).is_err(), "{email:?} {host:?}");
         }
