@@ -1,7 +1,7 @@
 //! `pki` of policy.json: certificates of authorities of our own, good and with one thing wrong.
 //!
 //! Where skopeo alone accepts: the program demands that a certificate says that it is for code
-//! signing, takes no authority for a signer, and knows no constraints on e-mail addresses.
+//! signing, takes no authority for a signer, and no empty text for one that is left out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use super::cases::Verdict::{self, Both, Neither, SkopeoAlone};
+use super::cases::Verdict::{self, Both, Neither, ProgramAlone, SkopeoAlone};
 use super::cases::policy;
 use crate::common::sign::Signer;
 use crate::common::{need, tools};
@@ -226,7 +226,7 @@ fn subjects() {
         (json!({}), Neither),
         (json!({"subjectEmail": ""}), Neither),
         (json!({"subjectHostname": ""}), Neither),
-        (json!({"subjectEmail": "", "subjectHostname": HOST}), Neither),
+        (json!({"subjectEmail": "", "subjectHostname": HOST}), SkopeoAlone),
     ] {
         let mut pki = subject.clone();
         pki["caRootsData"] = json!(data(&made.root));
@@ -329,7 +329,7 @@ fn one_thing_wrong() {
             "p384",
             of_key(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()),
             mail(),
-            Neither,
+            ProgramAlone,
         ),
         case("ed25519", of_key(KeyPair::generate_for(&PKCS_ED25519).unwrap()), mail(), Both),
         // Every certificate of the chain must be valid now (CVE-2026-24122).
