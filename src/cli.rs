@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::LimitArg;
+use crate::sysext::Repairs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -148,9 +149,17 @@ pub struct ConvertArgs {
     /// Keep caches that shadow the host's (icon cache, schemas, modules.dep …)
     #[arg(long, help_heading = "Extension")]
     pub keep_caches: bool,
-    /// What to add so that services start and users exist; for now only "none"
-    #[arg(long, value_enum, default_value_t = RepairsArg::None, help_heading = "Extension")]
-    pub repairs: RepairsArg,
+    /// What is added so that services start, users and files exist and defaults arrive on the
+    /// host: all, none, or some of units,alternatives,users,state,etc and, which are not in all,
+    /// caches,selinux
+    #[arg(long, value_name = "LIST", default_value = "all", help_heading = "Extension")]
+    pub repairs: Repairs,
+    /// Start a unit of the extension on the host, though the layer does not enable it
+    #[arg(long, value_name = "UNIT", help_heading = "Extension")]
+    pub enable: Vec<String>,
+    /// Do not start a unit on the host, though the layer enables it
+    #[arg(long, value_name = "UNIT", help_heading = "Extension")]
+    pub no_enable: Vec<String>,
 
     /// Compression threads; default: one for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -197,13 +206,6 @@ pub enum WhiteoutsArg {
 pub enum DenyArg {
     /// Set-user-ID and set-group-ID files and file capabilities
     Setuid,
-}
-
-/// What is added to an extension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RepairsArg {
-    /// Nothing; what would help is reported
-    None,
 }
 
 #[cfg(test)]

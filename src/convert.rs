@@ -17,7 +17,7 @@ use crate::publish::{Destination, Published};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
-use crate::sysext::{self, Fates, Sysext, SysextOptions};
+use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
 use crate::verify::{self, Blob, LayerDescriptor, Verified};
 
@@ -121,7 +121,10 @@ impl VerifiedImage<'_> {
         let blob = blobs.get(lower.len())?;
         blobs.progress.converting();
 
-        let fates = Fates { keep_caches: request.extension.keep_caches };
+        let fates = Fates {
+            keep_caches: request.extension.keep_caches,
+            state: request.extension.repairs.has(Repair::State),
+        };
         let fate = |path: &[u8]| fates.fate(path);
         let options = LayerOptions { limits: &request.limits, fate: &fate, keep_ima: false };
         let tree = layer::read(&blob, &options, sink)?;
@@ -166,6 +169,9 @@ impl VerifiedImage<'_> {
             keep_caches: extension.keep_caches,
             whiteouts: extension.whiteouts,
             deny_setuid: extension.deny_setuid,
+            repairs: extension.repairs.clone(),
+            enable: extension.enable.clone(),
+            no_enable: extension.no_enable.clone(),
             unverified: matches!(trust, Trust::Nobody),
             limits: limits.clone(),
             contexts,

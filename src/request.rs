@@ -14,7 +14,7 @@ use crate::image::erofs::{self, Compression};
 use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
-use crate::sysext::Whiteouts;
+use crate::sysext::{Repair, Repairs, Whiteouts};
 use crate::verify::SignedIdentity;
 
 /// A conversion, as the user means it.
@@ -71,6 +71,12 @@ pub struct Extension {
     pub whiteouts: Whiteouts,
     /// Whether a layer with set-uid files and the like is refused (row 61).
     pub deny_setuid: bool,
+    /// What is added so that the extension works on the host.
+    pub repairs: Repairs,
+    /// Units to start though the layer does not enable them (R22).
+    pub enable: Vec<String>,
+    /// Units not to start though the layer enables them (R22).
+    pub no_enable: Vec<String>,
     /// Where the labels come from.
     pub labels: Labels,
 }
@@ -157,7 +163,7 @@ impl Request {
         Ok(Self {
             platform: args.platform.as_deref().map(str::parse).transpose()?,
             source: SourceOptions { limits: limits.clone(), registry, ..SourceOptions::default() },
-            extension: extension(args),
+            extension: extension(args)?,
             trust: trust(args)?,
             output: Output {
                 path,
@@ -189,8 +195,15 @@ fn trust(args: &ConvertArgs) -> Result<Trust, Error> {
     Ok(Trust::Signature { keys: args.key.clone(), identity })
 }
 
-fn extension(args: &ConvertArgs) -> Extension {
-    Extension {
+fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
+    let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
+    if asks_for_units && !args.repairs.has(Repair::Units) {
+        return Err(Error::new(
+            format!("found --enable or --no-enable with --repairs {}, expected units among the repairs", args.repairs),
+            "add units to --repairs, or leave --enable and --no-enable away",
+        ));
+    }
+    Ok(Extension {
         id: args.id.clone(),
         version_id: args.version_id.clone(),
         sysext_level: args.sysext_level.clone(),
@@ -202,13 +215,16 @@ fn extension(args: &ConvertArgs) -> Extension {
             WhiteoutsArg::Refuse => Whiteouts::Refuse,
         },
         deny_setuid: args.deny.contains(&DenyArg::Setuid),
+        repairs: args.repairs.clone(),
+        enable: args.enable.clone(),
+        no_enable: args.no_enable.clone(),
         labels: match &*args.selinux {
             "image" => Labels::Image,
             "host" => Labels::Host,
             "none" => Labels::None,
             directory => Labels::Directory(directory.into()),
         },
-    }
+    })
 }
 
 fn format(args: &ConvertArgs) -> Result<Format, Error> {
