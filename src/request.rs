@@ -199,7 +199,10 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
     let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
     if asks_for_units && !args.repairs.has(Repair::Units) {
         return Err(Error::new(
-            format!("found --enable or --no-enable with --repairs {}, expected units among the repairs", args.repairs),
+            format!(
+                "found --enable or --no-enable with --repairs {}, expected units among the repairs",
+                args.repairs
+            ),
             "add units to --repairs, or leave --enable and --no-enable away",
         ));
     }

@@ -104,7 +104,10 @@ pub enum Error {
         expected: &'static str,
     },
     /// The layer has a file where one is to be added for the host.
-    #[error("{} is in the layer already, expected a free name for what the host needs", Escaped(path))]
+    #[error(
+        "{} is in the layer already, expected a free name for what the host needs",
+        Escaped(path)
+    )]
     Taken {
         /// The path.
         path: Vec<u8>,

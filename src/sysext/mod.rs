@@ -25,8 +25,8 @@ mod tests;
 pub use error::Error;
 pub use fate::Fates;
 pub use options::{SysextOptions, Whiteouts};
-pub use repairs::{Repair, Repairs};
 pub use release::{check_name, image_name, release_path};
+pub use repairs::{Repair, Repairs};
 pub use timestamps::created;
 
 use crate::base::Base;

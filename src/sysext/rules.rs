@@ -147,6 +147,30 @@ const VAR_STATE: &[&str] = &[
     "var/.updated",
 ];
 
+/// Directories that every host has in `var`, with modes of its own (hier(7)).
+pub(super) fn is_of_every_var(path: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"cache",
+        b"cache/private",
+        b"db",
+        b"empty",
+        b"games",
+        b"lib",
+        b"lib/misc",
+        b"lib/private",
+        b"local",
+        b"log",
+        b"log/private",
+        b"mail",
+        b"opt",
+        b"spool",
+        b"spool/cron",
+        b"spool/mail",
+        b"usrlocal",
+    ];
+    path == b"var" || path.strip_prefix(b"var/").is_some_and(|name| NAMES.contains(&name))
+}
+
 /// R25: what of `var` no host gets: the build's own, and the contents of caches and logs, whose
 /// directories a service may need.
 pub(super) fn var_state(path: &[u8], is_directory: bool) -> Option<Rule> {

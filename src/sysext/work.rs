@@ -8,9 +8,7 @@ use super::Error;
 use super::rules::Rule;
 use crate::layer::{Held, LayerTree, Stored, Whiteout};
 use crate::report::{Action, Changes};
-use crate::tree::{
-    Content, Ino, Inode, Stat, Timestamp, Tree, components, is_within, join, split,
-};
+use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree, components, is_within, join, split};
 
 /// A layer's tree in the making of an extension.
 #[derive(Debug)]

@@ -103,10 +103,8 @@ impl Image {
             None
         };
         let options = SysextOptions { contexts: contexts.as_ref(), ..options.clone() };
-        let fates = Fates {
-            keep_caches: options.keep_caches,
-            state: options.repairs.has(Repair::State),
-        };
+        let fates =
+            Fates { keep_caches: options.keep_caches, state: options.repairs.has(Repair::State) };
         let layer_options = LayerOptions {
             limits: &options.limits,
             fate: &|path| fates.fate(path),

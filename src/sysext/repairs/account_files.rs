@@ -61,7 +61,9 @@ pub(super) fn shadow_members(text: &[u8]) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
 pub(super) fn unlocked(text: &[u8]) -> Vec<Vec<u8>> {
     records(text)
         .filter(|fields| {
-            fields.get(1).is_some_and(|password| !password.starts_with(b"!") && !password.starts_with(b"*"))
+            fields
+                .get(1)
+                .is_some_and(|password| !password.starts_with(b"!") && !password.starts_with(b"*"))
         })
         .filter_map(|fields| fields.first().map(|name| name.to_vec()))
         .collect()
@@ -93,7 +95,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_or_skipped() {
-        let found = users(b"a:x:1:2:c:/h:/s\nbad\n\n:x:+1:2:c:/h:/s\nb:x:-1:0:::\nc:x:1:2:c:/h:/s:more");
+        let found =
+            users(b"a:x:1:2:c:/h:/s\nbad\n\n:x:+1:2:c:/h:/s\nb:x:-1:0:::\nc:x:1:2:c:/h:/s:more");
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].uid, &found[0].home[..]), (1, &b"/h"[..]));
         assert_eq!(groups(b"g:x:5:a,,b\ng:x\n")[0].members, [b"a", b"b"]);
@@ -101,7 +104,10 @@ mod tests {
             unlocked(b"a:!!:1\nb:*:1\nc:$6$x:1\nd::1\ne:!$6$x:1\nf"),
             [b"c".to_vec(), b"d".to_vec()]
         );
-        assert_eq!(shadow_members(b"g:!::a,b"), [(b"g".to_vec(), vec![b"a".to_vec(), b"b".to_vec()])]);
+        assert_eq!(
+            shadow_members(b"g:!::a,b"),
+            [(b"g".to_vec(), vec![b"a".to_vec(), b"b".to_vec()])]
+        );
     }
 
     proptest::proptest! {

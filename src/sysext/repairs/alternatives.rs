@@ -65,7 +65,8 @@ pub(super) fn run<C>(
 fn unused<C>(work: &Work<C>, base: &Base, used: &BTreeSet<Vec<u8>>, changes: &mut Changes) {
     for directory in DIRECTORIES {
         let entries = work.tree.lookup(directory).and_then(|ino| work.tree.directory(ino));
-        for (name, _) in entries.into_iter().flatten().filter(|(name, _)| !used.contains(&***name)) {
+        for (name, _) in entries.into_iter().flatten().filter(|(name, _)| !used.contains(&***name))
+        {
             let path = join(directory, name);
             if base.path(&path).is_none() {
                 let name = Escaped(name);
@@ -99,9 +100,11 @@ fn end<C>(work: &Work<C>, base: &Base, first: Vec<u8>) -> Result<Vec<u8>, &'stat
             }
         });
         let of_base = || {
-            DIRECTORIES.iter().find_map(|directory| match &base.path(&join(directory, &name))?.kind {
-                BaseKind::Symlink(target) => Some(resolve(&at, target)),
-                _ => None,
+            DIRECTORIES.iter().find_map(|directory| {
+                match &base.path(&join(directory, &name))?.kind {
+                    BaseKind::Symlink(target) => Some(resolve(&at, target)),
+                    _ => None,
+                }
             })
         };
         let Some(next) = of_layer.or_else(of_base) else {

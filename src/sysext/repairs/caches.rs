@@ -46,7 +46,8 @@ const CACHES: &[Cache] = &[
     },
     Cache {
         is: |path| {
-            is_within(path, b"usr/share/mime") && !is_within(path, b"usr/share/mime/packages")
+            is_within(path, b"usr/share/mime")
+                && !is_within(path, b"usr/share/mime/packages")
                 && path != b"usr/share/mime"
         },
         missed: "the types of files that the extension defines",
@@ -55,7 +56,8 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| {
             let name = split(path).map_or(&b""[..], |(_, name)| name);
-            is_within(path, b"usr/lib/modules") && name.starts_with(b"modules.")
+            is_within(path, b"usr/lib/modules")
+                && name.starts_with(b"modules.")
                 && name.starts_with(b"modules.dep")
         },
         missed: "the extension's kernel modules: modprobe does not find them (insmod does)",
@@ -63,7 +65,8 @@ const CACHES: &[Cache] = &[
     },
     Cache {
         is: |path| {
-            path == b"usr/lib/udev/hwdb.bin" || path == b"etc/udev/hwdb.bin"
+            path == b"usr/lib/udev/hwdb.bin"
+                || path == b"etc/udev/hwdb.bin"
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
@@ -76,7 +79,8 @@ const CACHES: &[Cache] = &[
     },
     Cache {
         is: |path| {
-            path.windows(14).any(|part| part == b"gdk-pixbuf-2.0") && path.ends_with(b"/loaders.cache")
+            path.windows(14).any(|part| part == b"gdk-pixbuf-2.0")
+                && path.ends_with(b"/loaders.cache")
         },
         missed: "the image formats that the extension's loaders read",
         rebuild: None,
@@ -152,9 +156,19 @@ pub(super) fn run<C>(
         }
         text += &format!("ExecStart=-{command}\n");
     }
-    let why = commands.iter().map(|(command, _)| format!("runs {command}")).collect::<Vec<_>>().join("; ");
+    let why = commands
+        .iter()
+        .map(|(command, _)| format!("runs {command}"))
+        .collect::<Vec<_>>()
+        .join("; ");
     let path = format!("{SYSTEM}/{unit}");
     work.add_file(&path, text.into_bytes(), options.created, ("R19", why), changes)?;
-    plan.uphold(SYSTEM, "multi-user.target", &unit, false, ("R19", "caches of the host".to_owned()));
+    plan.uphold(
+        SYSTEM,
+        "multi-user.target",
+        &unit,
+        false,
+        ("R19", "caches of the host".to_owned()),
+    );
     Ok(())
 }

@@ -44,7 +44,12 @@ pub(super) fn run<C>(
     }
     if !options.repairs.has(Repair::Etc) {
         if count > 0 {
-            changes.warn("R21", format!("{count} defaults are in /usr/etc only: the host copies none of them to /etc"));
+            changes.warn(
+                "R21",
+                format!(
+                    "{count} defaults are in /usr/etc only: the host copies none of them to /etc"
+                ),
+            );
         }
         return Ok(());
     }

@@ -77,7 +77,10 @@ impl Plan {
             if !brief.is_empty() {
                 let target = format!("{name}-sysext-{}.target", by.replace(['.', '@'], "-"));
                 if unit_name::parse(target.as_bytes()).is_none() {
-                    changes.warn("R22", format!("{by} is too long a name to start {} with it", brief.join(", ")));
+                    changes.warn(
+                        "R22",
+                        format!("{by} is too long a name to start {} with it", brief.join(", ")),
+                    );
                     continue;
                 }
                 let of = quote::description(&options.name);
@@ -88,10 +91,22 @@ impl Plan {
                     let _ = writeln!(wants, "Wants={unit}");
                 }
                 let why = format!("starts {} once: it ends by itself", brief.join(", "));
-                work.add_file(&format!("{directory}/{target}"), wants.into_bytes(), options.created, ("R22", why), changes)?;
+                work.add_file(
+                    &format!("{directory}/{target}"),
+                    wants.into_bytes(),
+                    options.created,
+                    ("R22", why),
+                    changes,
+                )?;
                 let _ = writeln!(text, "Upholds={target}");
             }
-            work.add_file(&drop_in(directory, by), text.into_bytes(), options.created, (rule, causes.join("; ")), changes)?;
+            work.add_file(
+                &drop_in(directory, by),
+                text.into_bytes(),
+                options.created,
+                (rule, causes.join("; ")),
+                changes,
+            )?;
         }
         for (service, settings) in &self.own {
             let mut text = String::from("[Unit]\n");
@@ -99,7 +114,13 @@ impl Plan {
                 let _ = writeln!(text, "{setting}");
             }
             let why = "its accounts, files and policy are there before it starts".to_owned();
-            work.add_file(&drop_in(SYSTEM, service), text.into_bytes(), options.created, ("R22", why), changes)?;
+            work.add_file(
+                &drop_in(SYSTEM, service),
+                text.into_bytes(),
+                options.created,
+                ("R22", why),
+                changes,
+            )?;
         }
         Ok(())
     }

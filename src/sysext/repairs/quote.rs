@@ -10,8 +10,19 @@ pub(super) fn tmpfiles(bytes: &[u8]) -> String {
     for &byte in bytes {
         match byte {
             b'%' => text.push_str("%%"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'+' | b'@'
-            | b':' | b',' | b'=' | b'~' => text.push(char::from(byte)),
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'/'
+            | b'.'
+            | b'_'
+            | b'-'
+            | b'+'
+            | b'@'
+            | b':'
+            | b','
+            | b'='
+            | b'~' => text.push(char::from(byte)),
             _ => {
                 let _ = write!(text, "\\x{byte:02x}");
             }

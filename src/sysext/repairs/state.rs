@@ -30,19 +30,17 @@ pub(super) fn run<C>(
         return Ok(());
     }
     let made = packaged::paths(work, &options.limits);
-    let (mut lines, mut causes, mut files) = (Vec::new(), 0u64, Vec::new());
-    let mut left_out: BTreeMap<&'static str, (u64, Vec<u8>)> = BTreeMap::new();
+    let (mut lines, mut files, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for path in subtree(&work.tree, b"var") {
         let Some(ino) = work.tree.lookup(&path) else { continue };
         let inode = work.tree.inode(ino);
         let is_directory = matches!(inode.content, Content::Directory(_));
         if let Some(rule) = rules::var_state(&path, is_directory) {
-            if !is_directory && rule.id == "R25" {
-                left_out.entry(rule.reason).or_insert_with(|| (0, path.clone())).0 += 1;
-            }
+            left_out.push((path, rule));
             continue;
         }
-        if base.path(&path).is_some() || made.contains(&path) {
+        let is_hosts = is_directory && rules::is_of_every_var(&path);
+        if is_hosts || base.path(&path).is_some() || made.contains(&path) {
             continue;
         }
         match &inode.content {
@@ -62,21 +60,21 @@ pub(super) fn run<C>(
             _ => {
                 let what = inode.content.type_name();
                 changes.warn("R25", format!("{} is left out: it is a {what}", Escaped(&path)));
-                continue;
             }
         }
-        causes += 1;
     }
-    for (reason, (count, path)) in left_out {
-        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        changes.warn("R25", format!("{}{others} left out: {reason}", Escaped(&path)));
+    for (path, rule) in left_out {
+        work.drop_path(&path, rule, changes);
     }
     for (path, source, ino) in files {
         move_file(work, &path, &source, ino, changes)?;
     }
     if !lines.is_empty() {
         let path = format!("usr/lib/tmpfiles.d/{}-sysext-var.conf", options.name);
-        let why = format!("makes {causes} paths that the layer has in /var, where the host has none");
+        let why = format!(
+            "makes {} paths that the layer has in /var, where the host has none",
+            lines.len()
+        );
         work.add_file(&path, tmpfiles::text(&lines), options.created, ("R25", why), changes)?;
     }
     Ok(())

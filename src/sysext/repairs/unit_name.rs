@@ -60,8 +60,18 @@ mod tests {
         }
         let long = [&[b'a'; 250][..], b".service"].concat();
         for bad in [
-            &b"a"[..], b".service", b"@.service", b"a b.service", b"a\n.service", b"%n.service",
-            b"a$.service", b"a\".service", b"\xff.service", b"a.device", &long, b"-.mount",
+            &b"a"[..],
+            b".service",
+            b"@.service",
+            b"a b.service",
+            b"a\n.service",
+            b"%n.service",
+            b"a$.service",
+            b"a\".service",
+            b"\xff.service",
+            b"a.device",
+            &long,
+            b"-.mount",
         ] {
             assert_eq!(parse(bad), None, "{}", bad.escape_ascii());
         }

@@ -29,7 +29,8 @@ struct Units {
 
 impl Units {
     fn of<C>(work: &Work<C>, base: &Base, directory: &'static str) -> Self {
-        let entries = work.tree.lookup(directory.as_bytes()).and_then(|ino| work.tree.directory(ino));
+        let entries =
+            work.tree.lookup(directory.as_bytes()).and_then(|ino| work.tree.directory(ino));
         let names = entries
             .into_iter()
             .flatten()
@@ -70,7 +71,9 @@ impl Units {
     ) -> unit_file::UnitFile {
         let template = unit_name::template(unit);
         let mut path = format!("{}/{unit}", self.directory).into_bytes();
-        if !self.names.contains(unit) && let Some(template) = template {
+        if !self.names.contains(unit)
+            && let Some(template) = template
+        {
             path = format!("{}/{template}", self.directory).into_bytes();
         }
         if let Some(ino) = work.tree.lookup(&path)
@@ -124,8 +127,8 @@ pub(super) fn run<C>(
         }
         left_out.retain(|unit| !units.has(unit));
         for unit in &units.names {
-            let is_enabled =
-                enabled.contains(unit) || enabled.iter().any(|one| unit_name::template(one).as_ref() == Some(unit));
+            let is_enabled = enabled.contains(unit)
+                || enabled.iter().any(|one| unit_name::template(one).as_ref() == Some(unit));
             if !is_enabled && units.file(work, unit, options).is_installable {
                 let path = format!("{directory}/{unit}");
                 let why = "installed, but not enabled: it starts when something else needs it, or with --enable";
@@ -295,7 +298,9 @@ fn by_request<C>(
             return Err(error("found no such unit in the layer, expected one"));
         }
         if unit_name::is_template(unit) {
-            return Err(error("found a template, expected an instance such as NAME@INSTANCE.service"));
+            return Err(error(
+                "found a template, expected an instance such as NAME@INSTANCE.service",
+            ));
         }
         let file = units.file(work, unit, options);
         let mut by: Vec<&str> =
@@ -304,7 +309,13 @@ fn by_request<C>(
             by.push("multi-user.target");
         }
         for by in by {
-            plan.uphold(SYSTEM, by, unit, file.is_brief, ("R22", "asked for by --enable".to_owned()));
+            plan.uphold(
+                SYSTEM,
+                by,
+                unit,
+                file.is_brief,
+                ("R22", "asked for by --enable".to_owned()),
+            );
         }
         enabled.insert(unit.clone());
     }

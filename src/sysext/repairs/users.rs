@@ -100,7 +100,10 @@ pub(super) fn run<C>(
         match new_account(&group.name, group.gid, taken) {
             Ok(name) => {
                 names.groups.insert(group.gid, name.to_owned());
-                lines.add(format!("g {name} {}", group.gid), format!("the group {name} is added by {path}"));
+                lines.add(
+                    format!("g {name} {}", group.gid),
+                    format!("the group {name} is added by {path}"),
+                );
             }
             Err(problem) => left_out("group", &group.name, path, &problem, changes),
         }
@@ -124,7 +127,9 @@ pub(super) fn run<C>(
         }
     }
     memberships(&found, &made, &covered, of_base, &names, &mut lines, changes);
-    for name in found.ranges.iter().filter(|name| made.contains(&name[..]) || covered.contains(*name)) {
+    for name in
+        found.ranges.iter().filter(|name| made.contains(&name[..]) || covered.contains(*name))
+    {
         if !of_base.users.contains_key(name) {
             changes.warn("R24", format!("{} has ranges of subordinate ids, which sysusers.d cannot give: give them on the host (usermod --add-subuids, --add-subgids)", Escaped(name)));
         }
@@ -133,7 +138,13 @@ pub(super) fn run<C>(
         let path = format!("usr/lib/sysusers.d/{}-sysext.conf", options.name);
         let mut text = lines.text.join("\n");
         text.push('\n');
-        work.add_file(&path, text.into_bytes(), options.created, ("R24", lines.causes.join("; ")), changes)?;
+        work.add_file(
+            &path,
+            text.into_bytes(),
+            options.created,
+            ("R24", lines.causes.join("; ")),
+            changes,
+        )?;
     }
     Ok(names)
 }
@@ -181,7 +192,9 @@ fn new_account<'a>(name: &'a [u8], id: u32, taken: Option<&String>) -> Result<&'
         return Err("found the id 0, which is root's".to_owned());
     }
     if id >= FIRST_OF_PEOPLE {
-        return Err(format!("found the id {id}, expected one of the system's, below {FIRST_OF_PEOPLE}"));
+        return Err(format!(
+            "found the id {id}, expected one of the system's, below {FIRST_OF_PEOPLE}"
+        ));
     }
     if let Some(other) = taken {
         return Err(format!("found the id {id}, which is that of {other}"));
@@ -210,9 +223,8 @@ fn new_user<'a>(
     let comment = comment.unwrap_or_else(|| "-".to_owned());
     let path = |what, path: &[u8]| match path {
         b"" => Ok("-".to_owned()),
-        path if is_normal(path) => {
-            quote::sysusers(path).ok_or_else(|| format!("found the {what} {}, which no line can hold", Escaped(path)))
-        }
+        path if is_normal(path) => quote::sysusers(path)
+            .ok_or_else(|| format!("found the {what} {}, which no line can hold", Escaped(path))),
         path => Err(format!("found the {what} {}, expected an absolute path", Escaped(path))),
     };
     let (home, shell) = (path("home", &user.home)?, path("shell", &user.shell)?);
@@ -221,7 +233,8 @@ fn new_user<'a>(
 
 /// Whether a path is absolute, without `.` and `..` (systemd refuses a whole line for them).
 fn is_normal(path: &[u8]) -> bool {
-    path.starts_with(b"/") && !path.split(|&byte| byte == b'/').any(|name| matches!(name, b"." | b".."))
+    path.starts_with(b"/")
+        && !path.split(|&byte| byte == b'/').any(|name| matches!(name, b"." | b".."))
 }
 
 /// Memberships of the extension's users, in groups of theirs or of the base.
@@ -246,8 +259,10 @@ fn memberships(
             if !seen.insert((group, member)) {
                 continue;
             }
-            let is_own = made.contains(&member[..]) || (covered.contains(member) && !of_base.users.contains_key(member));
-            let is_group = account_name(group).filter(|name| names.groups.values().any(|known| known == name));
+            let is_own = made.contains(&member[..])
+                || (covered.contains(member) && !of_base.users.contains_key(member));
+            let is_group =
+                account_name(group).filter(|name| names.groups.values().any(|known| known == name));
             match (account_name(member).filter(|_| is_own), is_group) {
                 (Some(member), Some(group)) => lines.add(
                     format!("m {member} {group}"),
