@@ -22,6 +22,7 @@ Examples:
   oci2sysext quay.io/travier/fedora-kinoite/sysexts:41.iwd
   oci2sysext --key publisher.pub -o /var/lib/extensions/ registry.example/sysexts:42.htop
   oci2sysext --key publisher.pub oci:./layout:42.htop
+  oci2sysext explain iwd.raw
   oci2sysext dump iwd.raw";
 
 /// Turn the layer of a signed container image into a systemd system extension.
@@ -42,6 +43,7 @@ impl Cli {
     pub fn json(&self) -> bool {
         match &self.command {
             None => self.convert.json,
+            Some(Command::Explain(args)) => args.json,
             Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
         }
     }
@@ -50,6 +52,9 @@ impl Cli {
 /// What to do instead of converting an image.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what merging an extension does on a host: of an image, or of a reference, which is
+    /// converted as always, but not published
+    Explain(Box<ConvertArgs>),
     /// List what an EROFS image holds, one line a path (composefs-dump(5))
     Dump(ImageArgs),
     /// Read an EROFS image back, and decode and check all that it holds

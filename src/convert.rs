@@ -12,13 +12,14 @@ use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
-use crate::oci::{Digest, ImageConfig, Platform, Source};
+use crate::oci::{Digest, ImageConfig, Platform, Resolved, Source};
 use crate::publish::{Destination, Published};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
 use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
+use crate::unnamed;
 use crate::verify::{self, Blob, LayerDescriptor, Verified};
 
 /// Hears how far a conversion is.
@@ -33,15 +34,7 @@ pub trait Progress {
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
     let destination =
         Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
-    let trust = admit::trusted(request)?;
-    let mut source = Source::open(&request.reference, &request.source)?;
-    let wanted = request.platform.clone().unwrap_or_else(Platform::host);
-    let resolved = source.resolve(&wanted)?;
-    let (manifest, signature) = admit::admit(request, trust, &mut source, &resolved)?;
-    let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
-    resolved.check_platform(&config, request.platform.as_ref())?;
-    let layers = verify::layers(&manifest, &config)?;
-    let image = VerifiedImage { request, config, layers };
+    let Admitted { mut source, resolved, signature, image } = Admitted::open(request)?;
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
@@ -95,6 +88,42 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
         },
         changes,
     })
+}
+
+/// Converts an image into a file without a name, which is gone when it is closed.
+pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
+    let Admitted { mut source, image, .. } = Admitted::open(request)?;
+    let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
+    let options = erofs::Options {
+        compression: erofs::Compression::None,
+        threads: request.threads,
+        ..erofs::Options::default()
+    };
+    let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
+    let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
+    Ok((writer.finish(extension.sysext.tree())?, changes))
+}
+
+/// An image that was admitted, and where its layers come from.
+struct Admitted<'a> {
+    source: Source,
+    resolved: Resolved,
+    signature: report::Signature,
+    image: VerifiedImage<'a>,
+}
+
+impl<'a> Admitted<'a> {
+    fn open(request: &'a Request) -> Result<Self> {
+        let trust = admit::trusted(request)?;
+        let mut source = Source::open(&request.reference, &request.source)?;
+        let wanted = request.platform.clone().unwrap_or_else(Platform::host);
+        let resolved = source.resolve(&wanted)?;
+        let (manifest, signature) = admit::admit(request, trust, &mut source, &resolved)?;
+        let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
+        resolved.check_platform(&config, request.platform.as_ref())?;
+        let layers = verify::layers(&manifest, &config)?;
+        Ok(Self { source, resolved, signature, image: VerifiedImage { request, config, layers } })
+    }
 }
 
 /// An image whose documents are verified, and whose layers therefore can be.

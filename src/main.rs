@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
     match &cli.command {
         None => cmd::convert::run(&cli.convert),
+        Some(Command::Explain(args)) => cmd::explain::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
     }

@@ -2,6 +2,7 @@
 
 pub mod convert;
 pub mod dump;
+pub mod explain;
 pub mod fsck;
 
 use std::fs::File;

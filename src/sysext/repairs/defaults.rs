@@ -29,7 +29,7 @@ pub(super) fn run<C>(
         let of_base = base.path(path).is_some() || base.path(&source).is_some();
         match &inode.content {
             Content::Directory(_) if of_base || work.implied.contains(&ino) => {}
-            Content::Directory(entries) if entries.is_empty() && is_of_units(path) => {}
+            Content::Directory(entries) if is_of_units(path, entries.is_empty()) => {}
             Content::Directory(_) => lines.push(tmpfiles::directory(path, &inode.stat, names)),
             Content::Symlink(target) => {
                 lines.push(tmpfiles::link(path, target));
@@ -61,9 +61,9 @@ pub(super) fn run<C>(
     Ok(())
 }
 
-/// Whether a directory is one that only held what enables units.
-fn is_of_units(path: &[u8]) -> bool {
-    let parent = split(path).map_or(&b""[..], |(parent, _)| parent);
-    matches!(path, b"etc/systemd" | b"etc/systemd/system" | b"etc/systemd/user")
-        || parent == b"etc/systemd/system"
+/// Whether a directory is systemd's own, or one below that only held what enables units.
+fn is_of_units(path: &[u8], is_empty: bool) -> bool {
+    let is_own =
+        |path: &[u8]| matches!(path, b"etc/systemd" | b"etc/systemd/system" | b"etc/systemd/user");
+    is_own(path) || (is_empty && split(path).is_some_and(|(parent, _)| is_own(parent)))
 }
