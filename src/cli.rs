@@ -22,6 +22,7 @@ Examples:
   oci2sysext quay.io/travier/fedora-kinoite/sysexts:41.iwd
   oci2sysext --key publisher.pub -o /var/lib/extensions/ registry.example/sysexts:42.htop
   oci2sysext --key publisher.pub oci:./layout:42.htop
+  oci2sysext verify --key publisher.pub registry.example/sysexts:42.htop
   oci2sysext explain iwd.raw
   oci2sysext dump iwd.raw";
 
@@ -39,12 +40,14 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Whether results and errors are wanted as JSON.
+    /// Whether an error is wanted as JSON; `verify` has it in its report.
     pub fn json(&self) -> bool {
         match &self.command {
             None => self.convert.json,
+            Some(Command::Verify(_)) => false,
             Some(Command::Explain(args)) => args.json,
             Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
+            Some(Command::VerifyBundle(args)) => args.json,
         }
     }
 }
@@ -52,6 +55,8 @@ impl Cli {
 /// What to do instead of converting an image.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check an image's signatures, and convert nothing
+    Verify(Box<VerifyArgs>),
     /// Say what merging an extension does on a host: of an image, or of a reference, which is
     /// converted as always, but not published
     Explain(Box<ConvertArgs>),
@@ -59,6 +64,9 @@ pub enum Command {
     Dump(ImageArgs),
     /// Read an EROFS image back, and decode and check all that it holds
     Fsck(ImageArgs),
+    /// Verify that a sigstore bundle signs a file (the client of sigstore's conformance tests)
+    #[command(hide = true)]
+    VerifyBundle(Box<VerifyBundleArgs>),
 }
 
 /// The image of a subcommand.
@@ -74,6 +82,182 @@ pub struct ImageArgs {
     pub json: bool,
 }
 
+/// The words of a verification.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The image: [docker://]HOST/REPOSITORY[:TAG][@DIGEST], oci:PATH[:REF],
+    /// oci-archive:PATH[:REF] or dir:PATH
+    pub reference: String,
+    /// Whose word counts.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Where the image comes from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// The extension's name, which the image must not contradict; default: as in a conversion
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Write the digest that is signed to a file, or to standard output ("-")
+    #[arg(long, value_name = "FILE", visible_alias = "digestfile")]
+    pub output_manifest_digest: Option<PathBuf>,
+    /// Change a limit, such as signatures=10
+    #[arg(long, value_name = "NAME=N")]
+    pub limit: Vec<LimitArg>,
+    /// Print what was found as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Say more; twice: what is fetched
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+/// Whose word counts, and for what.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The publisher's public key (PEM); any of several may have signed
+    #[arg(long, help_heading = "Trust", value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// Who else may have signed, and what must be in a log.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// What is required of which images (containers-policy.json(5)), instead of the system's
+    #[arg(long, help_heading = "Trust", value_name = "FILE", conflicts_with_all = ["key", "signed_identity", "SignerArgs"])]
+    pub policy: Option<PathBuf>,
+    /// Where a policy's signatures are (containers-registries.d(5)), instead of the system's
+    #[arg(long = "registries.d", help_heading = "Trust", value_name = "DIR")]
+    pub registries_d: Option<PathBuf>,
+    /// The repository that must have been signed, or "any"; default: the one asked for
+    #[arg(long, help_heading = "Trust", value_name = "any|REPOSITORY")]
+    pub signed_identity: Option<String>,
+    /// What the signature must say, too
+    #[arg(short, long, help_heading = "Trust", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub annotation: Vec<(String, String)>,
+    /// Refuse images and layers whose digests are in this list
+    #[arg(long, help_heading = "Trust", value_name = "FILE", visible_alias = "deny-digest-file")]
+    pub deny_digests: Vec<PathBuf>,
+    /// Refuse an image that was signed longer ago, or that does not say when: 30d, 12h
+    #[arg(long, help_heading = "Trust", value_name = "TIME", value_parser = duration)]
+    pub max_age: Option<std::time::Duration>,
+    /// Accept an image that is older than the last one under its tag
+    #[arg(long, help_heading = "Trust")]
+    pub allow_downgrade: bool,
+    /// Where the last image of each tag is remembered; default: root's /var/lib/oci2sysext/state,
+    /// anybody else's ~/.local/state/oci2sysext
+    #[arg(long, help_heading = "Trust", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Refuse an image that does not carry the extension's name
+    #[arg(long, help_heading = "Trust", conflicts_with = "rename")]
+    pub require_name: bool,
+    /// Accept an image that carries another name than the extension's
+    #[arg(long, help_heading = "Trust")]
+    pub rename: bool,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The image to take from a multi-architecture one; default: this host's
+    #[arg(long, help_heading = "Source", value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
+    /// Credentials for registries (containers-auth.json(5))
+    #[arg(long, help_heading = "Source", value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// CA certificates (*.crt) and client certificates (*.cert, *.key) for the registry
+    #[arg(long, help_heading = "Source", value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Whether the registry must prove who it is; false also allows plain HTTP
+    #[arg(long, help_heading = "Source", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub tls_verify: bool,
+    /// Mirrors and blocked registries (containers-registries.conf(5)), instead of the system's
+    #[arg(long, help_heading = "Source", value_name = "FILE")]
+    pub registries_conf: Option<PathBuf>,
+}
+
+/// `KEY=VALUE`
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// A number of seconds, minutes, hours, days or weeks.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let expected = || "expected a time such as 90m, 12h, 30d or 2w".to_owned();
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(end);
+    let unit: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(expected()),
+    };
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(expected)
+}
+
+/// The words that say who must have signed, besides keys; as cosign has them.
+#[derive(Debug, Default, Args)]
+#[group(multiple = true)]
+pub struct SignerArgs {
+    /// Whose certificate the signature must be by, instead of a key: an e-mail address or a URI
+    #[arg(long, value_name = "TEXT", conflicts_with = "key", help_heading = "Trust")]
+    pub certificate_identity: Option<String>,
+    /// The same as a regular expression that the whole must match
+    #[arg(long, value_name = "REGEXP", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["key", "certificate_identity"])]
+    pub certificate_identity_regexp: Option<String>,
+    /// Which provider must have vouched for that identity
+    #[arg(long, value_name = "URL", conflicts_with = "key", help_heading = "Trust")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// The same as a regular expression that the whole must match
+    #[arg(long, value_name = "REGEXP", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["key", "certificate_oidc_issuer"])]
+    pub certificate_oidc_issuer_regexp: Option<String>,
+    /// The authorities and logs of another sigstore instance (`trusted_root.json`)
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    #[arg(conflicts_with_all = ["rekor_key", "ca_roots"])]
+    pub trusted_root: Option<PathBuf>,
+    /// The certificates of your own authorities (PEM)
+    #[arg(long, value_name = "FILE", conflicts_with = "key", help_heading = "Trust")]
+    pub ca_roots: Option<PathBuf>,
+    /// Certificates between those and the signers' (PEM)
+    #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
+    pub ca_intermediates: Option<PathBuf>,
+    /// The certificates of your own timestamp authority (PEM), its own first, the root last
+    #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
+    pub timestamp_certificate_chain: Option<PathBuf>,
+    /// The key of a transparency log (PEM); one of several must have the signature
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    pub rekor_key: Vec<PathBuf>,
+}
+
+/// A bundle and what it must sign.
+#[derive(Debug, Args)]
+pub struct VerifyBundleArgs {
+    /// The sigstore bundle
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// The signer's public key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// Who else may have signed.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// The file, or its digest (sha256:…)
+    #[arg(value_name = "FILE_OR_DIGEST")]
+    pub artifact: String,
+    /// Report errors as a JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The words of a conversion.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -83,29 +267,17 @@ pub struct ConvertArgs {
     #[arg(required = true, value_name = "REFERENCE")]
     pub reference: Option<String>,
 
-    /// The publisher's public key (PEM); any of several may have signed
-    #[arg(long, value_name = "FILE", help_heading = "Trust")]
-    pub key: Vec<PathBuf>,
-    /// The repository that must have been signed, or "any"; default: the one asked for
-    #[arg(long, value_name = "any|REPOSITORY", help_heading = "Trust")]
-    pub signed_identity: Option<String>,
+    /// Whose word counts.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Convert an image that nobody vouches for
-    #[arg(long, conflicts_with_all = ["key", "signed_identity"], help_heading = "Trust")]
+    #[arg(long, help_heading = "Trust", conflicts_with_all = [
+        "key", "signed_identity", "SignerArgs", "policy", "annotation", "max_age", "require_name",
+    ])]
     pub insecure_skip_signature: bool,
-
-    /// The image to take from a multi-architecture one; default: this host's
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Source")]
-    pub platform: Option<String>,
-    /// Credentials for registries (containers-auth.json(5))
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    pub authfile: Option<PathBuf>,
-    /// CA certificates (*.crt) and client certificates (*.cert, *.key) for the registry
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    pub cert_dir: Option<PathBuf>,
-    /// Whether the registry must prove who it is; false also allows plain HTTP
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Source")]
-    pub tls_verify: bool,
+    /// Where the image comes from.
+    #[command(flatten)]
+    pub source: SourceArgs,
 
     /// The image to write, or a directory ending in "/"; default: ./NAME.raw
     #[arg(short, long, value_name = "FILE|DIR/", help_heading = "Output")]

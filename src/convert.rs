@@ -5,7 +5,7 @@ use std::fs::File;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::admit;
+use crate::admit::{self, Bound, Examination, Precautions};
 use crate::base::{self, Base};
 use crate::error::Result;
 use crate::escape::Escaped;
@@ -34,7 +34,7 @@ pub trait Progress {
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
     let destination =
         Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
-    let Admitted { mut source, resolved, signature, image } = Admitted::open(request)?;
+    let Opened { mut source, resolved, signature, image } = Opened::open(request)?;
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
@@ -64,11 +64,12 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
     let sha256 = digest_of(built.staged.file()).map_err(image::Error::Io)?;
     let Published { path, size } = destination.publish(built.staged)?;
+    image.bound.record();
     let (verity, objects) = built.composefs.unzip();
     Ok(Report {
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         source: report::Source {
-            reference: request.reference.to_string(),
+            reference: request.image.reference.to_string(),
             manifest: resolved.manifest.digest,
             index: resolved.index.as_ref().map(|index| index.digest),
             platform: image.config.platform.to_string(),
@@ -92,7 +93,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
 /// Converts an image into a file without a name, which is gone when it is closed.
 pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
-    let Admitted { mut source, image, .. } = Admitted::open(request)?;
+    let Opened { mut source, image, .. } = Opened::open(request)?;
     let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
     let options = erofs::Options {
         compression: erofs::Compression::None,
@@ -105,24 +106,30 @@ pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, 
 }
 
 /// An image that was admitted, and where its layers come from.
-struct Admitted<'a> {
+struct Opened<'a> {
     source: Source,
     resolved: Resolved,
     signature: report::Signature,
     image: VerifiedImage<'a>,
 }
 
-impl<'a> Admitted<'a> {
+impl<'a> Opened<'a> {
     fn open(request: &'a Request) -> Result<Self> {
-        let trust = admit::trusted(request)?;
-        let mut source = Source::open(&request.reference, &request.source)?;
-        let wanted = request.platform.clone().unwrap_or_else(Platform::host);
-        let resolved = source.resolve(&wanted)?;
-        let (manifest, signature) = admit::admit(request, trust, &mut source, &resolved)?;
-        let config = verify::config(&manifest, &source.config(&manifest.config)?)?;
-        resolved.check_platform(&config, request.platform.as_ref())?;
-        let layers = verify::layers(&manifest, &config)?;
-        Ok(Self { source, resolved, signature, image: VerifiedImage { request, config, layers } })
+        let wanted = &request.image;
+        let decision = admit::trusted(wanted)?;
+        let precautions = Precautions::new(wanted)?;
+        let mut source = admit::open(wanted)?;
+        let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
+        let resolved = source.resolve(&platform)?;
+        precautions.check_resolved(&resolved)?;
+        let admitted = Examination::new(wanted, decision, &mut source, &resolved)?.admit()?;
+        let manifest = &admitted.manifest;
+        let config = verify::config(manifest, &source.config(&manifest.config)?)?;
+        resolved.check_platform(&config, wanted.platform.as_ref())?;
+        let layers = verify::layers(manifest, &config)?;
+        let bound = precautions.check_image(&admitted, &config, &layers)?;
+        let image = VerifiedImage { request, config, layers, bound };
+        Ok(Self { source, resolved, signature: admitted.signature, image })
     }
 }
 
@@ -131,6 +138,7 @@ struct VerifiedImage<'a> {
     request: &'a Request,
     config: Verified<ImageConfig>,
     layers: Vec<Verified<LayerDescriptor>>,
+    bound: Bound<'a>,
 }
 
 impl VerifiedImage<'_> {
@@ -173,6 +181,9 @@ impl VerifiedImage<'_> {
         if let Some(contexts) = &contexts {
             contexts.check()?;
         }
+        if let Some(warning) = self.bound.check_name(sysext.name_is_shipped())? {
+            changes.warn("row 37", warning);
+        }
         let release_file = Escaped(&sysext::release_path(sysext.name())).to_string();
         Ok(Extension {
             layer: report::Layer::new(top, self.layers.len()),
@@ -184,7 +195,7 @@ impl VerifiedImage<'_> {
     }
 
     fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
-        let Request { extension, output, name, limits, trust, .. } = self.request;
+        let Request { image, extension, output, name, limits, .. } = self.request;
         let file_name = output.path.file_name().and_then(|name| name.to_str());
         SysextOptions {
             name: name.clone(),
@@ -201,7 +212,8 @@ impl VerifiedImage<'_> {
             repairs: extension.repairs.clone(),
             enable: extension.enable.clone(),
             no_enable: extension.no_enable.clone(),
-            unverified: matches!(trust, Trust::Nobody),
+            rename: image.checks.rename,
+            unverified: matches!(image.trust, Trust::Nobody),
             limits: limits.clone(),
             contexts,
         }

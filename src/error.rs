@@ -82,6 +82,8 @@ pub enum Error {
     Image(#[from] crate::image::Error),
     #[error(transparent)]
     Publish(#[from] crate::publish::Error),
+    #[error(transparent)]
+    Admit(#[from] crate::admit::Error),
 }
 
 impl Error {
@@ -98,7 +100,19 @@ impl Error {
             Self::Sysext(e) => e,
             Self::Image(e) => e,
             Self::Publish(e) => e,
+            Self::Admit(e) => e,
         }
+    }
+
+    /// The object that machines get.
+    pub fn to_json(&self) -> serde_json::Value {
+        let fault = self.fault();
+        serde_json::json!({
+            "id": fault.id(),
+            "exit_code": fault.exit_code().number(),
+            "message": fault.to_string(),
+            "advice": fault.advice(),
+        })
     }
 }
 

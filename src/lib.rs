@@ -6,7 +6,7 @@
 //! | room | takes | gives |
 //! |---|---|---|
 //! | [`oci`] | a reference | untrusted bytes, bounded; the only room with sockets |
-//! | [`trust`] | files and flags | the [`verify::Policy`]: which keys, which names |
+//! | [`trust`] | files and flags | the [`trust::Decision`]: which keys, which names, for which image |
 //! | [`verify`] | bytes and a policy | [`verify::Verified`]; pure, and the only origin of trust |
 //! | [`layer`] | a verified blob | [`layer::LayerTree`]; contents go straight into a sink |
 //! | [`base`] | the verified lower layers | [`base::Base`]: os-release, policy, directory metadata |

@@ -46,10 +46,12 @@ limits! {
     manifest_size = "manifest-size", 4 << 20;
     /// Bytes of an image configuration.
     config_size = "config-size", 4 << 20;
-    /// Signature layers of one image (CVE-2024-29903).
+    /// Signatures of one image in each format (CVE-2024-29903).
     signatures = "signatures", 100;
     /// Bytes of one signature payload (CVE-2024-29902).
     signature_size = "signature-size", 64 << 10;
+    /// Bytes of one bundle (B2).
+    bundle_size = "bundle-size", 1 << 20;
     /// Bytes of one layer as stored.
     layer_size = "layer-size", 16 << 30;
     /// Bytes of one layer, decompressed.

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(error) => return misunderstood(&error),
     };
     let json = cli.json();
-    if let Err(error) = signals::watch() {
+    if let Err(error) = signals::watch(cmd::terminal::clear) {
         // Unnamed files leave nothing behind even so.
         tracing::debug!("no signal handler: {error}");
     }
@@ -33,9 +33,11 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
     match &cli.command {
         None => cmd::convert::run(&cli.convert),
+        Some(Command::Verify(args)) => cmd::verify::run(args),
         Some(Command::Explain(args)) => cmd::explain::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
+        Some(Command::VerifyBundle(args)) => cmd::verify_bundle::run(args),
     }
 }
 
@@ -64,12 +66,7 @@ fn complain(error: &Error, json: bool) {
     // Nobody is left to tell if a stream is gone: the exit code still says it.
     let fault = error.fault();
     if json {
-        let object = serde_json::json!({ "error": {
-            "id": fault.id(),
-            "exit_code": fault.exit_code().number(),
-            "message": fault.to_string(),
-            "advice": fault.advice(),
-        }});
+        let object = serde_json::json!({ "error": error.to_json() });
         let _ = writeln!(io::stdout(), "{object:#}");
     }
     let _ = writeln!(io::stderr(), "error: {fault}\n  help: {}", fault.advice());

@@ -1,13 +1,16 @@
 //! What the user means: the command line's words, checked against each other, with the defaults
 //! filled in.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ConvertArgs, DenyArg, FormatArg, WhiteoutsArg};
+use crate::cli::{
+    ConvertArgs, DenyArg, FormatArg, SourceArgs, TrustArgs, VerifyArgs, WhiteoutsArg,
+};
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::image::erofs::{self, Compression};
@@ -15,19 +18,14 @@ use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
 use crate::sysext::{Repair, Repairs, Whiteouts};
+use crate::trust::{SignerOptions, Words};
 use crate::verify::SignedIdentity;
 
 /// A conversion, as the user means it.
 #[derive(Debug)]
 pub struct Request {
-    /// Which image.
-    pub reference: Reference,
-    /// For which machines, if the user said so.
-    pub platform: Option<Platform>,
-    /// How the image is fetched.
-    pub source: SourceOptions,
-    /// Whose word counts.
-    pub trust: Trust,
+    /// Which image, and on whose word.
+    pub image: Wanted,
     /// What is written, and where.
     pub output: Output,
     /// The extension's name.
@@ -40,18 +38,49 @@ pub struct Request {
     pub threads: NonZeroUsize,
 }
 
+/// An image, and on whose word it is wanted.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which image.
+    pub reference: Reference,
+    /// For which machines, if the user said so.
+    pub platform: Option<Platform>,
+    /// How the image is fetched.
+    pub source: SourceOptions,
+    /// `--registries-conf`: the places to fetch it from.
+    pub registries_conf: Option<PathBuf>,
+    /// Whose word counts.
+    pub trust: Trust,
+    /// What is demanded besides a signature.
+    pub checks: Checks,
+}
+
 /// Whose word counts.
 #[derive(Debug)]
 pub enum Trust {
-    /// A signature by one of these keys, or by the configured ones if there are none.
-    Signature {
-        /// The files of `--key`.
-        keys: Vec<PathBuf>,
-        /// Which name must have been signed.
-        identity: SignedIdentity,
-    },
+    /// That of whom these words name, or of the configured ones if they name nobody.
+    Signature(Box<Words>),
     /// Nobody's (`--insecure-skip-signature`).
     Nobody,
+}
+
+/// What is demanded of an image besides a signature (verification.md §1.6).
+#[derive(Debug)]
+pub struct Checks {
+    /// The extension's name, which the image must not contradict; none: it is not compared.
+    pub name: Option<String>,
+    /// `--rename`
+    pub rename: bool,
+    /// `--require-name`
+    pub require_name: bool,
+    /// `--deny-digests`
+    pub revoked: Vec<PathBuf>,
+    /// `--max-age`
+    pub max_age: Option<Duration>,
+    /// `--allow-downgrade`
+    pub allow_downgrade: bool,
+    /// `--state-dir`
+    pub state: Option<PathBuf>,
 }
 
 /// What becomes of a layer on the way to an extension.
@@ -149,22 +178,14 @@ impl Request {
             Some(threads) => threads,
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
-        let registry = RegistryOptions {
-            authfile: args.authfile.clone(),
-            cert_dir: args.cert_dir.clone(),
-            tls_verify: args.tls_verify,
-            retry: RetryPolicy {
-                budget: Duration::from_secs(limits.retry_seconds),
-                ..RetryPolicy::default()
-            },
-            limits: limits.clone(),
-            ..RegistryOptions::default()
-        };
+        let mut image = Wanted::new(reference, &args.trust, &args.source, &limits)?;
+        image.checks.name = Some(name.clone());
+        if args.insecure_skip_signature {
+            image.trust = Trust::Nobody;
+        }
         Ok(Self {
-            platform: args.platform.as_deref().map(str::parse).transpose()?,
-            source: SourceOptions { limits: limits.clone(), registry, ..SourceOptions::default() },
+            image,
             extension: extension(args)?,
-            trust: trust(args)?,
             output: Output {
                 path,
                 format,
@@ -174,15 +195,65 @@ impl Request {
             name,
             limits,
             threads,
-            reference,
         })
     }
 }
 
-fn trust(args: &ConvertArgs) -> Result<Trust, Error> {
-    if args.insecure_skip_signature {
-        return Ok(Trust::Nobody);
+impl Wanted {
+    /// Finds the meaning of a verification's words.
+    pub fn from_args(args: &VerifyArgs) -> crate::error::Result<Self> {
+        let reference: Reference = args.reference.parse()?;
+        let mut limits = Limits::default();
+        for limit in &args.limit {
+            limits.set(&limit.name, limit.value);
+        }
+        // Where a copy lies says nothing of what it is called.
+        let of_reference = match reference {
+            Reference::Registry { .. } => Some(name_of(&reference)),
+            _ => None,
+        };
+        let mut image = Self::new(reference, &args.trust, &args.source, &limits)?;
+        image.checks.name = args.name.clone().or(of_reference);
+        Ok(image)
     }
+
+    fn new(
+        reference: Reference,
+        trust: &TrustArgs,
+        source: &SourceArgs,
+        limits: &Limits,
+    ) -> crate::error::Result<Self> {
+        let registry = RegistryOptions {
+            authfile: source.authfile.clone(),
+            cert_dir: source.cert_dir.clone(),
+            tls_verify: source.tls_verify,
+            retry: RetryPolicy {
+                budget: Duration::from_secs(limits.retry_seconds),
+                ..RetryPolicy::default()
+            },
+            limits: limits.clone(),
+            ..RegistryOptions::default()
+        };
+        Ok(Self {
+            reference,
+            platform: source.platform.as_deref().map(str::parse).transpose()?,
+            source: SourceOptions { limits: limits.clone(), registry, ..SourceOptions::default() },
+            registries_conf: source.registries_conf.clone(),
+            trust: Trust::Signature(Box::new(words(trust)?)),
+            checks: Checks {
+                name: None,
+                rename: trust.rename,
+                require_name: trust.require_name,
+                revoked: trust.deny_digests.clone(),
+                max_age: trust.max_age,
+                allow_downgrade: trust.allow_downgrade,
+                state: trust.state_dir.clone(),
+            },
+        })
+    }
+}
+
+fn words(args: &TrustArgs) -> crate::error::Result<Words> {
     let identity = match &args.signed_identity {
         None => SignedIdentity::Asked,
         Some(text) => text.parse().map_err(|problem| {
@@ -192,7 +263,24 @@ fn trust(args: &ConvertArgs) -> Result<Trust, Error> {
             )
         })?,
     };
-    Ok(Trust::Signature { keys: args.key.clone(), identity })
+    let mut annotations = BTreeMap::new();
+    for (key, value) in &args.annotation {
+        if annotations.insert(key.clone(), value.clone()).is_some_and(|other| other != *value) {
+            return Err(Error::new(
+                format!("--annotation: found {key:?} with two values, expected one"),
+                "a signature says each thing once: leave one of them away",
+            )
+            .into());
+        }
+    }
+    Ok(Words {
+        signer: SignerOptions::from_args(&args.signer)?,
+        keys: args.key.clone(),
+        policy: args.policy.clone(),
+        registries_d: args.registries_d.clone(),
+        identity,
+        annotations,
+    })
 }
 
 fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
@@ -339,7 +427,7 @@ fn visible(name: String) -> Result<String, Error> {
 }
 
 /// The extension in a tag that starts with a release: `iwd` in `41.iwd`.
-fn extension_in_tag(tag: &str) -> Option<&str> {
+pub(crate) fn extension_in_tag(tag: &str) -> Option<&str> {
     let (release, name) = tag.split_once('.')?;
     let is_release = !release.is_empty() && release.bytes().all(|b| b.is_ascii_digit());
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -13,11 +13,11 @@ use signal_hook::iterator::Signals;
 static CRITICAL: Mutex<()> = Mutex::new(());
 static CLEANUPS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Starts the thread that waits for signals.
+/// Starts the thread that waits for signals; it ends the run after `farewell`.
 ///
 /// # Errors
 /// The system refuses a handler or a thread.
-pub fn watch() -> std::io::Result<()> {
+pub fn watch(farewell: fn()) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
@@ -26,6 +26,7 @@ pub fn watch() -> std::io::Result<()> {
                 // Another thread may still be writing into it.
                 (0..10).any(|_| std::fs::remove_dir_all(&directory).is_ok());
             }
+            farewell();
             std::process::exit(128 + signal);
         }
     })?;

@@ -57,7 +57,7 @@ fn sessions_are_as_they_were() {
     }
 }
 
-const SAMPLE: [&str; 4] = ["oci:sample/layout", "--key", "sample/key.pub", "-q"];
+const SAMPLE: [&str; 5] = ["oci:sample/layout", "--rename", "--key", "sample/key.pub", "-q"];
 
 #[test]
 fn a_report_replaces_files_but_no_devices() {
@@ -104,7 +104,7 @@ fn a_full_stream_changes_no_exit_code() {
     let work = workdir();
     let full = |arguments: &[&str], streams: [bool; 2]| {
         let mut command = work.command();
-        command.args(&SAMPLE[..3]).args(["-v", "-o", "a.raw"]).args(arguments);
+        command.args(&SAMPLE[..4]).args(["-v", "-o", "a.raw"]).args(arguments);
         let sink = || fs::File::options().write(true).open("/dev/full").unwrap();
         if streams[0] {
             command.stdout(sink());
@@ -129,7 +129,7 @@ fn two_runs_say_the_same_of_verity() {
     let work = workdir();
     let run = || {
         let options = ["--format", "composefs", "--objects", "objects", "-o", "a.cfs", "--force"];
-        let outcome = work.converts(SAMPLE.iter().take(3).chain(&options));
+        let outcome = work.converts(SAMPLE.iter().take(4).chain(&options));
         (outcome.stderr, snapshot(&work.out("objects")))
     };
     assert_eq!(run(), run());

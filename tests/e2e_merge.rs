@@ -174,13 +174,14 @@ fn the_name_in_the_image_follows_the_file() {
     let work = Workdir::new();
     let layout = format!("oci:{}", repository("testdata/sample/layout").display());
     let key = repository("testdata/sample/key.pub").display().to_string();
-    work.converts([&layout, "--key", &key, "-o", "renamed.raw"]);
+    work.converts([&layout, "--key", &key, "--rename", "-o", "renamed.raw"]);
     let mounted = Mounted::erofs(&work.out("renamed.raw"));
     let release = mounted.path().join("usr/lib/extension-release.d/extension-release.renamed");
     assert!(release.is_file());
     drop(mounted);
 
-    let outcome = work.converts([&layout, "--key", &key, "-o", "a.raw", "--name", "b"]);
+    let names = ["--rename", "-o", "a.raw", "--name", "b"];
+    let outcome = work.converts([&*layout, "--key", &key].iter().chain(&names));
     assert!(outcome.stderr.contains("R2"), "a warning that names the rule: {outcome:#?}");
 }
 

@@ -71,6 +71,7 @@ impl Private {
             "-o".to_owned(),
             "sample.raw".to_owned(),
             format!("--key={}", key.display()),
+            self.work.state(),
             format!("--cert-dir={}", self.registry.cert_dir().display()),
         ]
     }

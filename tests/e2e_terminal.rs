@@ -96,9 +96,16 @@ impl Terminal {
 
     /// All that is printed to a terminal, and the exit code.
     fn run(&self, hub: &Hub, flags: &[&str]) -> (String, i32) {
+        self.run_by(&[], hub, flags)
+    }
+
+    /// The same by another program.
+    fn run_by(&self, runner: &[&str], hub: &Hub, flags: &[&str]) -> (String, i32) {
         let work = Workdir::new();
         let program = work.command().get_program().to_owned();
-        let mut words = vec![program.to_string_lossy().into_owned()];
+        let mut words: Vec<_> = runner.iter().map(|&word| word.to_owned()).collect();
+        words.push(program.to_string_lossy().into_owned());
+        words.push(work.state());
         words.extend(hub.arguments(&self.key));
         words.extend(flags.iter().map(|&flag| flag.to_owned()));
         let mut command = Command::new(&self.script);
@@ -145,6 +152,25 @@ fn an_error_is_below_no_bar() {
     assert!(printed.contains("layer 1 "), "no bar: {printed:?}");
     let [error, help] = screen.as_slice() else { panic!("{screen:#?}") };
     assert!(error.starts_with("error: ") && help.starts_with("  help: "), "{screen:#?}");
+}
+
+/// Ctrl-C takes the bar away, too (row 84).
+#[test]
+fn a_signal_leaves_no_bar() {
+    let terminal = need!(Terminal::new(), "no openssl or script");
+    let name = digest(&terminal.layer);
+    let hub = Hub::failing(&terminal.layout, move |request, _, reply| {
+        if request.path.ends_with(&name) {
+            reply.stall(100_000, Duration::from_secs(20))
+        } else {
+            reply
+        }
+    });
+    let interrupt = ["timeout", "--foreground", "--preserve-status", "--signal=INT", "2"];
+    let (printed, code) = terminal.run_by(&interrupt, &hub, &[]);
+    assert_eq!(code, 130, "{printed:?}");
+    assert!(printed.contains("layer 1 "), "no bar: {printed:?}");
+    assert_eq!(screen(&printed), [""; 0], "{printed:?}");
 }
 
 #[test]

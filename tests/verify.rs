@@ -125,7 +125,7 @@ fn good_vectors_are_accepted() {
         let bytes: &[u8] = if signed == Signed::Index { b"index" } else { b"instance" };
         assert_eq!(*accepted.digest, Digest::of(bytes), "{name}");
         assert_eq!(accepted.identity, Comparison::Equal, "{name}");
-        assert_eq!(accepted.key.name, format!("{}.pub", vector.key), "{name}");
+        assert_eq!(accepted.key().unwrap().name, format!("{}.pub", vector.key), "{name}");
         assert!(accepted.rejected.is_empty() && accepted.warnings().is_empty(), "{name}");
         assert!(accepted.signed_reference.starts_with("registry.example:5000/"), "{name}");
     }
@@ -222,7 +222,7 @@ fn any_of_several_keys_will_do() {
         image(&claim(), &[good().candidate()], &policy)
     };
     for names in [["p256", "other", "p521"], ["other", "p256", "rsa2048"]] {
-        assert_eq!(accepted(&names).unwrap().key.name, "p256.pub");
+        assert_eq!(accepted(&names).unwrap().key().unwrap().name, "p256.pub");
     }
     let error = accepted(&["other", "p384"]).unwrap_err();
     assert!(error.to_string().contains("any of the 2 configured keys"), "{error}");

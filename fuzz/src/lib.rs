@@ -18,6 +18,8 @@ mod testdata;
 #[cfg(fuzzing)]
 pub mod auth_file;
 pub mod base;
+pub mod bundle;
+pub mod certificate;
 #[cfg(fuzzing)]
 pub mod challenge;
 pub mod decompress;
@@ -28,10 +30,14 @@ pub mod file_contexts;
 pub mod json;
 pub mod layer;
 pub mod os_release;
+pub mod policy_json;
 pub mod public_key;
 pub mod reference;
+pub mod registries_conf;
+pub mod registries_d;
 pub mod scan;
 pub mod signature;
+pub mod trust_root;
 
 /// Something to fuzz.
 pub struct Target {
@@ -52,6 +58,7 @@ macro_rules! targets {
 }
 
 targets! {
-    base, decompress, digest, documents, erofs, file_contexts, json, layer, os_release,
-    public_key, reference, scan, signature,
+    base, bundle, certificate, decompress, digest, documents, erofs, file_contexts, json, layer,
+    os_release, policy_json, public_key, reference, registries_conf, registries_d, scan, signature,
+    trust_root,
 }

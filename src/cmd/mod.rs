@@ -1,9 +1,12 @@
-//! The subcommands, one file each.
+//! The subcommands, one file each, and the terminal that they talk to.
 
 pub mod convert;
 pub mod dump;
 pub mod explain;
 pub mod fsck;
+pub mod terminal;
+pub mod verify;
+pub mod verify_bundle;
 
 use std::fs::File;
 use std::io;

@@ -53,6 +53,35 @@ pub fn candidates(
     candidates
 }
 
+/// What two places offer. One that does not answer hides nothing that is in the other, and is not
+/// taken for one without signatures (L1, B8).
+pub(super) fn both(
+    image: &Digest,
+    signatures: Result<Vec<Candidate>, Error>,
+    bundles: Result<Vec<Candidate>, Error>,
+) -> Result<Vec<Candidate>, Error> {
+    let failed = |what: &str, error: &Error| {
+        unusable(format!("{what} of {image}"), error.to_string(), error.exit_code())
+    };
+    match (signatures, bundles) {
+        (Ok(mut signatures), Ok(bundles)) => {
+            signatures.extend(bundles);
+            Ok(signatures)
+        }
+        // Nothing here, and there nobody knows: that is what to say.
+        (Ok(found), Err(error)) | (Err(error), Ok(found)) if found.is_empty() => Err(error),
+        (Ok(mut signatures), Err(error)) => {
+            signatures.push(failed("bundles", &error));
+            Ok(signatures)
+        }
+        (Err(error), Ok(mut bundles)) => {
+            bundles.push(failed("signatures", &error));
+            Ok(bundles)
+        }
+        (Err(error), Err(_)) => Err(error),
+    }
+}
+
 /// The layers, if it is an OCI image manifest and nothing else (L1).
 fn layers(manifest: &RawManifest) -> Result<Vec<Descriptor>, String> {
     let parsed = ImageManifest::read(&manifest.bytes, manifest.media_type.as_deref())?;
@@ -130,7 +159,7 @@ mod tests {
             .into_iter()
             .map(|candidate| match candidate {
                 Candidate::Unusable { exit_code, .. } => Some(exit_code),
-                Candidate::Payload { .. } => None,
+                Candidate::Payload { .. } | Candidate::Bundle { .. } => None,
             })
             .collect()
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::archive::Archive;
 use super::attached;
 use super::folder::{Folder, display, missing};
+use super::referrers::{self, Artifact, Referrer, Referrers};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, ImageIndex, ImageName, RawManifest, resolve};
 use crate::error::{ExitCode, Fault};
@@ -24,6 +25,8 @@ const KIND_PREFIX: &str = "dev.cosignproject.cosign/";
 const KIND_IMAGE: &str = "dev.cosignproject.cosign/image";
 const KIND_INDEX: &str = "dev.cosignproject.cosign/imageIndex";
 const KIND_SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
+/// How many entries of a layout are looked at for what refers to an image.
+const MAX_SCANNED: usize = 1000;
 /// How many images of a layout a message lists.
 const LISTED: usize = 20;
 
@@ -80,7 +83,17 @@ impl Layout {
         let index = place.file("index.json", max)?;
         let index = ImageIndex::read(&index, None)
             .map_err(|problem| document(format!("index.json: {problem}")))?;
-        let image = choose(&index, name, place.path())?.clone();
+        let limits = &options.limits;
+        let image = if name.is_some() {
+            choose(&index, name, place.path())?.clone()
+        } else {
+            // Without a name it is the only image, and what refers to an image is none.
+            let mut images = index.clone();
+            if index.manifests.len() > 1 && index.manifests.len() <= MAX_SCANNED {
+                images.manifests.retain(|entry| !Self::is_referrer(&place, entry, limits));
+            }
+            choose(&images, None, place.path())?.clone()
+        };
         let (limits, spool) = (options.limits.clone(), options.spool.clone());
         Ok(Self { place, index, image, limits, spool })
     }
@@ -167,7 +180,8 @@ fn is_image(entry: &Descriptor) -> bool {
     let tag = entry.annotations.get(REF_NAME).map(|name| name.rsplit(':').next().unwrap_or(name));
     let by_tag = tag.and_then(|tag| tag.strip_prefix("sha256-")).is_none_or(|rest| {
         let (hex, suffix) = rest.split_once('.').unwrap_or((rest, ""));
-        let attached = matches!(suffix, "sig" | "att" | "sbom");
+        // Without a suffix it is the index of what refers to an image.
+        let attached = matches!(suffix, "" | "sig" | "att" | "sbom");
         !(attached && format!("sha256:{hex}").parse::<Digest>().is_ok())
     });
     let by_type = entry.media_type.is_manifest() || entry.media_type.is_index();
@@ -272,6 +286,13 @@ impl Transport for Layout {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        attached::both(digest, Ok(self.signatures(digest)), Ok(self.bundles(digest)))
+    }
+}
+
+impl Layout {
+    /// The signatures in cosign's older format.
+    fn signatures(&self, digest: &Digest) -> Vec<Candidate> {
         let max = usize::try_from(self.limits.signatures).unwrap_or(usize::MAX);
         let mut candidates = Vec::new();
         let entries = self.index.manifests.iter().filter(|entry| self.is_signature(entry, digest));
@@ -300,7 +321,72 @@ impl Transport for Layout {
                 }),
             }
         }
-        Ok(candidates)
+        candidates
+    }
+
+    /// The signatures in its newer one: wherever in index.json what refers to the image is listed,
+    /// as oras has it, or in an index of its own, as copied from a registry.
+    fn bundles(&mut self, digest: &Digest) -> Vec<Candidate> {
+        let (mut found, mut candidates) = (Vec::new(), Vec::new());
+        let mut waiting: Vec<(Descriptor, bool)> =
+            self.index.manifests.iter().rev().map(|entry| (entry.clone(), true)).collect();
+        let mut seen = 0_usize;
+        while let Some((entry, top)) = waiting.pop() {
+            let origin = || format!("entry {} of the layout", entry.digest);
+            if entry.digest == self.image.digest {
+                continue;
+            }
+            seen = seen.saturating_add(1);
+            if seen > MAX_SCANNED {
+                candidates.push(Candidate::Unusable {
+                    origin: origin(),
+                    problem: format!("found more than {MAX_SCANNED} entries, expected fewer"),
+                    exit_code: ExitCode::Limit,
+                });
+                break;
+            }
+            let is_named = entry.annotations.contains_key(REF_NAME);
+            match self.place.manifest(&entry, self.limits.manifest_size) {
+                Ok(index) if entry.media_type.is_index() && top => {
+                    // One that is not an index of referrers has none of this image's.
+                    let entries = referrers::entries(&index).unwrap_or_default();
+                    waiting.extend(entries.into_iter().rev().map(|it| (it.descriptor, false)));
+                }
+                Ok(manifest) => {
+                    let subject = Artifact::of(&manifest.bytes).ok().and_then(|it| it.subject);
+                    if subject.is_some_and(|subject| subject.digest == *digest) {
+                        found.push(Referrer::new(entry));
+                    }
+                }
+                // Another image may lack what it likes.
+                Err(_) if is_named || !top => {}
+                Err(error) => candidates.push(Candidate::Unusable {
+                    origin: origin(),
+                    problem: error.to_string(),
+                    exit_code: error.exit_code(),
+                }),
+            }
+        }
+        let limits = self.limits.clone();
+        candidates.extend(referrers::candidates(digest, found, self, &limits));
+        candidates
+    }
+
+    /// Whether an entry of index.json refers to another manifest, and so is no image to convert.
+    fn is_referrer(place: &Place, entry: &Descriptor, limits: &Limits) -> bool {
+        let manifest = place.manifest(entry, limits.manifest_size).ok();
+        let artifact = manifest.and_then(|manifest| Artifact::of(&manifest.bytes).ok());
+        artifact.is_some_and(|artifact| artifact.subject.is_some())
+    }
+}
+
+impl Referrers for Layout {
+    fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        self.place.manifest(descriptor, self.limits.manifest_size)
+    }
+
+    fn blob(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.blob_bytes(descriptor)
     }
 }
 

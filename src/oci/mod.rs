@@ -14,6 +14,7 @@ pub(crate) mod name;
 mod platform;
 mod raw;
 mod reference;
+mod referrers;
 mod registry;
 mod remote;
 mod resolve;
@@ -31,6 +32,7 @@ pub use reference::{ImageName, Reference, Repository};
 #[cfg(fuzzing)]
 pub use registry::fuzz;
 pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
+pub use remote::Place;
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};
 pub use spool::Spool;

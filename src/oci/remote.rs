@@ -1,17 +1,32 @@
 //! A source in a registry: one image of a repository, and the signatures beside it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use super::registry::{ManifestName, Registry};
+use super::referrers::{self, Referrers};
+use super::registry::{ManifestName, Registry, RegistryOptions};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, Repository, Spool, attached};
 use crate::limits::Limits;
 use crate::verify::{Blob, Candidate, LayerDescriptor, Verified};
 
+/// A place that serves an image: its own repository, or a mirror's
+/// (containers-registries.conf(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The repository there; credentials are those for its host.
+    pub repository: Repository,
+    /// Whether the configuration gives up on TLS there, which `--tls-verify=false` must confirm.
+    pub insecure: bool,
+}
+
 /// An image in a registry.
 #[derive(Debug)]
 pub(super) struct Remote {
     registry: Registry,
+    /// The places to try where this one does not have the image.
+    others: VecDeque<Place>,
+    options: RegistryOptions,
     tag: Option<String>,
     digest: Option<Digest>,
     spool: PathBuf,
@@ -26,24 +41,59 @@ impl Remote {
         digest: Option<Digest>,
         options: &SourceOptions,
     ) -> Result<Self, Error> {
-        Ok(Self {
+        let mut others: VecDeque<_> = options.places.iter().cloned().collect();
+        let first = others.pop_front();
+        let repository = first.as_ref().map_or(repository, |place| &place.repository);
+        let remote = Self {
             registry: Registry::new(repository, &options.registry)?,
+            others,
+            options: options.registry.clone(),
             tag: tag.map(str::to_owned),
             digest,
             spool: options.spool.clone(),
             limits: options.limits.clone(),
-        })
+        };
+        remote.warn_of_insecure(first.as_ref());
+        Ok(remote)
     }
-}
 
-impl Transport for Remote {
-    fn root(&mut self) -> Result<RawManifest, Error> {
+    fn warn_of_insecure(&self, place: Option<&Place>) {
+        if let Some(Place { repository, insecure: true }) = place
+            && self.options.tls_verify
+        {
+            tracing::warn!(
+                "registries.conf calls {repository} insecure: that counts with \
+                 --tls-verify=false only"
+            );
+        }
+    }
+
+    fn root_here(&mut self) -> Result<RawManifest, Error> {
         let name = match (self.digest, &self.tag) {
             (Some(digest), _) => ManifestName::Digest(digest),
             (None, Some(tag)) => ManifestName::Tag(tag),
             (None, None) => ManifestName::Tag("latest"),
         };
         self.registry.manifest(name)?.ok_or_else(|| self.registry.absent(name))
+    }
+}
+
+impl Transport for Remote {
+    /// The first place that has it serves all the rest; the last one's failure is the run's.
+    fn root(&mut self) -> Result<RawManifest, Error> {
+        loop {
+            match self.root_here() {
+                Err(error) if !self.others.is_empty() => {
+                    let repository = self.registry.repository();
+                    tracing::warn!("the mirror {repository} does not serve the image: {error}");
+                }
+                result => return result,
+            }
+            if let Some(place) = self.others.pop_front() {
+                self.registry = Registry::new(&place.repository, &self.options)?;
+                self.warn_of_insecure(Some(&place));
+            }
+        }
     }
 
     fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
@@ -70,11 +120,51 @@ impl Transport for Remote {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        let signatures = self.signatures(digest);
+        let bundles = self.bundles(digest);
+        attached::both(digest, signatures, bundles)
+    }
+}
+
+impl Remote {
+    /// The signatures in cosign's older format.
+    fn signatures(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
         let Some(manifest) = self.registry.signature_manifest(digest)? else {
             return Ok(Vec::new());
         };
         let limit = self.limits.signature_size;
         let mut fetch = |layer: &Descriptor| self.registry.blob_bytes(layer, limit);
         Ok(attached::candidates(&manifest, &mut fetch, &self.limits))
+    }
+
+    /// The signatures in its newer one.
+    fn bundles(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        let mut found = Vec::new();
+        for index in self.registry.referrers(digest)? {
+            let entries = referrers::entries(&index).map_err(|problem| Error::Document {
+                document: format!("referrers of {digest}"),
+                problem,
+            })?;
+            found.extend(entries);
+        }
+        let mut source = Attached { registry: &mut self.registry, limit: self.limits.bundle_size };
+        Ok(referrers::candidates(digest, found, &mut source, &self.limits))
+    }
+}
+
+/// The registry as the place of bundles.
+struct Attached<'a> {
+    registry: &'a mut Registry,
+    limit: u64,
+}
+
+impl Referrers for Attached<'_> {
+    fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        let name = ManifestName::Digest(descriptor.digest);
+        self.registry.manifest(name)?.ok_or_else(|| self.registry.absent(name))
+    }
+
+    fn blob(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.registry.blob_bytes(descriptor, self.limit)
     }
 }

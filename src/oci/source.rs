@@ -9,7 +9,7 @@ use super::archive::Archive;
 use super::dir::Dir;
 use super::layout::Layout;
 use super::registry::RegistryOptions;
-use super::remote::Remote;
+use super::remote::{Place, Remote};
 use super::resolve::{self, Resolved};
 use super::{Descriptor, Digest, Error, Platform, RawManifest, Reference};
 use crate::limits::Limits;
@@ -25,6 +25,8 @@ pub struct SourceOptions {
     pub spool: PathBuf,
     /// How a registry is asked.
     pub registry: RegistryOptions,
+    /// The places that serve a registry's image, in the order to try; none: its own alone.
+    pub places: Vec<Place>,
 }
 
 impl Default for SourceOptions {
@@ -33,6 +35,7 @@ impl Default for SourceOptions {
             limits: Limits::default(),
             spool: unnamed::directory(),
             registry: RegistryOptions::default(),
+            places: Vec::new(),
         }
     }
 }

@@ -46,13 +46,15 @@ use work::Work;
 ///
 /// ```compile_fail
 /// let tree = oci2sysext::tree::Tree::<()>::new(Default::default());
-/// let sysext = oci2sysext::sysext::Sysext { tree, name: String::new(), release: String::new() };
+/// let (name, release) = (String::new(), String::new());
+/// let sysext = oci2sysext::sysext::Sysext { tree, name, release, name_is_shipped: true };
 /// ```
 #[derive(Debug)]
 pub struct Sysext<C> {
     tree: Tree<C>,
     name: String,
     release: String,
+    name_is_shipped: bool,
 }
 
 impl<C> Sysext<C> {
@@ -69,6 +71,11 @@ impl<C> Sysext<C> {
     /// The text of its release file.
     pub fn release(&self) -> &str {
         &self.release
+    }
+
+    /// Whether the layer has a release file of this name (row 37).
+    pub fn name_is_shipped(&self) -> bool {
+        self.name_is_shipped
     }
 }
 
@@ -105,5 +112,6 @@ pub fn convert<S: ContentSink>(
         }
     }
     let tree = settle::run(&work.tree, sink)?;
-    Ok(Sysext { tree, name: options.name.clone(), release })
+    let release::Release { text: release, shipped: name_is_shipped } = release;
+    Ok(Sysext { tree, name: options.name.clone(), release, name_is_shipped })
 }

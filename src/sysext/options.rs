@@ -17,6 +17,8 @@ pub struct SysextOptions<'a> {
     /// The name by which systemd will look for the release file: that of the image without its
     /// suffix, as [`super::image_name`] tells; none where the image has no such file.
     pub image_name: Option<String>,
+    /// Whether a release file of another name gets the extension's (`--rename`, row 37).
+    pub rename: bool,
     /// What the image runs on, by its configuration.
     pub platform: Platform,
     /// The time of directories and files that the layer does not have; [`super::created`].

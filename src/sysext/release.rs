@@ -44,16 +44,28 @@ pub fn release_path(name: &str) -> Vec<u8> {
     join(RELEASE_DIRECTORY, &[RELEASE_PREFIX, name.as_bytes()].concat())
 }
 
-/// Writes the release file into the tree; returns its text.
+/// The release file.
+#[derive(Debug)]
+pub(super) struct Release {
+    /// What it says.
+    pub text: String,
+    /// Whether the layer has it: then the extension's name is signed with it.
+    pub shipped: bool,
+}
+
+/// Writes the release file into the tree.
 pub(super) fn run<C>(
     work: &mut Work<C>,
     base: &Base,
     options: &SysextOptions<'_>,
     changes: &mut Changes,
-) -> Result<String, Error> {
+) -> Result<Release, Error> {
     warn_if_not_found(options, changes);
     let file_name = [RELEASE_PREFIX, options.name.as_bytes()].concat();
     let path = release_path(&options.name);
+    if options.rename {
+        rename_other(work, &path, changes);
+    }
     refuse_others(work, &file_name, options)?;
     let fields = Fields::of_hosts(base, options, changes)?;
     let shipped = match work.tree.lookup(&path) {
@@ -89,7 +101,25 @@ pub(super) fn run<C>(
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);
-    Ok(text)
+    Ok(Release { text, shipped: shipped.is_some() })
+}
+
+/// Gives the one release file of the layer the extension's name, unless there is one already.
+fn rename_other<C>(work: &mut Work<C>, path: &[u8], changes: &mut Changes) {
+    let entries = work.tree.lookup(RELEASE_DIRECTORY).and_then(|ino| work.tree.directory(ino));
+    let mut names = entries
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.to_vec())
+        .filter(|name| name.starts_with(RELEASE_PREFIX));
+    let (Some(name), None) = (names.next(), names.next()) else { return };
+    let other = join(RELEASE_DIRECTORY, &name);
+    if other != path
+        && let Some(ino) = work.tree.remove(&other)
+    {
+        work.tree.link(path, ino);
+        changes.note_moved(&other, path, "row 37", "the release file, renamed as asked for");
+    }
 }
 
 /// Whether systemd finds the file by the image's name: the same, or since version 256 what is

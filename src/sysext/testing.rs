@@ -113,6 +113,7 @@ pub fn base_with(os_release: &str, text: &str) -> Base {
 
 pub fn options() -> SysextOptions<'static> {
     SysextOptions {
+        rename: false,
         name: "x".to_owned(),
         image_name: Some("x".to_owned()),
         platform: Platform {

@@ -1,12 +1,10 @@
-//! Key files: how they are found, and who may be able to write them.
+//! Key files: those that somebody named, those of a directory, and those in this program.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
+use super::file::{self, Owner};
 use super::{Error, TrustSources};
 use crate::escape::Escaped;
 use crate::oci::Reference;
@@ -15,37 +13,29 @@ use crate::verify::{NamedKey, PublicKey, SignedIdentity};
 /// More than any public key needs: RSA of 8192 bits has 1.4 KiB.
 const MAX_SIZE: u64 = 64 << 10;
 
-/// The keys of the command line.
+/// The keys in files that somebody named.
 pub(super) fn from_files(paths: &[PathBuf], as_root: bool) -> Result<Vec<NamedKey>, Error> {
-    paths.iter().map(|path| read(path, as_root, Owner::Anybody)).collect()
+    paths.iter().map(|path| from_file(path, as_root)).collect()
+}
+
+/// The key in a file that somebody named.
+pub(super) fn from_file(path: &Path, as_root: bool) -> Result<NamedKey, Error> {
+    read(path, as_root, Owner::Anybody)
 }
 
 /// The keys of a directory, by file name; none if it does not exist.
 pub(super) fn from_directory(directory: &Path, as_root: bool) -> Result<Vec<NamedKey>, Error> {
-    let unreadable = |error: io::Error| Error::Unreadable {
-        path: directory.to_owned(),
-        problem: error.to_string(),
-    };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(error)),
-    };
+    let Some(mut paths) = file::list(directory, ".pub")? else { return Ok(Vec::new()) };
+    // As the shell reads `*.pub`.
+    let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    paths.retain(|path| !path.file_name().is_some_and(is_hidden));
     if as_root {
-        let metadata = fs::metadata(directory).map_err(unreadable)?;
-        check_writers(directory, &metadata, Owner::Root)?;
+        let metadata = fs::metadata(directory).map_err(|error| Error::Unreadable {
+            path: directory.to_owned(),
+            problem: error.to_string(),
+        })?;
+        file::check_writers(directory, &metadata, Owner::Root)?;
     }
-    let mut paths = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        // As the shell reads `*.pub`.
-        if name.ends_with(b".pub") && !name.starts_with(b".") {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
     paths.iter().map(|path| read(path, as_root, Owner::Root)).collect()
 }
 
@@ -61,7 +51,8 @@ pub(super) fn compiled_in(
     };
     let signed = match identity {
         SignedIdentity::Repository(repository) => Some(repository),
-        SignedIdentity::Asked | SignedIdentity::Any => None,
+        // Those of a policy file come with its keys.
+        _ => None,
     };
     sources
         .compiled_in
@@ -71,75 +62,26 @@ pub(super) fn compiled_in(
         .collect()
 }
 
-/// Who may own a key file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    /// A file that the user named may be the user's.
-    Anybody,
-    Root,
-}
-
 fn read(path: &Path, as_root: bool, owner: Owner) -> Result<NamedKey, Error> {
-    let unreadable = |problem: String| Error::Unreadable { path: path.to_owned(), problem };
-    // What is checked is what is read: both by the same descriptor. Only a pipe that the user
-    // named (`<(…)`, /dev/stdin) is waited for.
-    let may_wait = owner == Owner::Anybody
-        && fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
-    let flags = if may_wait { OFlags::empty() } else { OFlags::NONBLOCK };
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|error| unreadable(error.to_string()))?;
-    let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
-    let is_pipe = may_wait && metadata.file_type().is_fifo();
-    if !metadata.is_file() && !is_pipe {
-        return Err(unreadable("found no regular file, expected one".to_owned()));
-    }
-    if as_root {
-        check_writers(path, &metadata, owner)?;
-    }
-    let bytes = read_bounded(file).map_err(|error| unreadable(error.to_string()))?;
-    parse(path, &bytes)
+    parse(path, &file::read(path, MAX_SIZE, as_root, owner)?)
 }
 
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_SIZE) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::other(format!("found more than {MAX_SIZE} bytes, expected a public key")))
-    }
-}
-
-fn parse(path: &Path, pem: &[u8]) -> Result<NamedKey, Error> {
+/// The key in a PEM text; `path` is where it is from.
+pub(super) fn parse(path: &Path, pem: &[u8]) -> Result<NamedKey, Error> {
     let key = PublicKey::from_pem(pem)
         .map_err(|problem| Error::Key { path: path.to_owned(), problem })?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok(NamedKey { name: Escaped(name.as_encoded_bytes()).to_string(), key })
 }
 
-/// Root must not trust what somebody else can replace.
-fn check_writers(path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), Error> {
-    let problem = if metadata.mode() & 0o022 != 0 {
-        format!("has mode {:04o}", metadata.mode() & 0o7777)
-    } else if owner == Owner::Root && metadata.uid() != 0 {
-        format!("is owned by uid {}", metadata.uid())
-    } else {
-        return Ok(());
-    };
-    Err(Error::Unsafe { path: path.to_owned(), problem })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
     use crate::error::{ExitCode, Fault};
     use crate::oci::Repository;
-    use crate::trust::{TrustOrigin, policy};
+    use crate::trust::{Decision, Locations, TrustOrigin, Words, decide};
 
     fn testdata(path: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
@@ -150,7 +92,8 @@ mod tests {
     }
 
     fn sources(keys_dir: &Path) -> TrustSources {
-        TrustSources { keys_dir: keys_dir.to_owned(), as_root: false, ..TrustSources::default() }
+        let (keys_dir, locations) = (keys_dir.to_owned(), Locations::default());
+        TrustSources { keys_dir, locations, as_root: false, ..TrustSources::default() }
     }
 
     fn image(host: &str, path: &str) -> Reference {
@@ -169,8 +112,18 @@ mod tests {
         identity: SignedIdentity,
         reference: &Reference,
     ) -> Result<(Vec<String>, TrustOrigin), Error> {
-        let (policy, origin) = policy(sources, files, identity, reference)?;
-        Ok((policy.keys().map(|key| key.name.clone()).collect(), origin))
+        let decision = policy(sources, files, identity, reference)?;
+        Ok((decision.first.keys().map(|key| key.name.clone()).collect(), decision.origin))
+    }
+
+    fn policy(
+        sources: &TrustSources,
+        files: &[PathBuf],
+        identity: SignedIdentity,
+        reference: &Reference,
+    ) -> Result<Decision, Error> {
+        let words = Words { keys: files.to_vec(), identity, ..Words::default() };
+        decide(sources, &words, reference)
     }
 
     fn copy(key: &Path, to: &Path, mode: u32) {

@@ -16,6 +16,13 @@ pub enum Candidate {
         /// The annotations of its descriptor, the signature among them.
         annotations: BTreeMap<String, String>,
     },
+    /// A sigstore bundle (cosign's newer format, B2).
+    Bundle {
+        /// Where it was found, for messages.
+        origin: String,
+        /// The JSON text; its size and digest are what its descriptor says.
+        bundle: Vec<u8>,
+    },
     /// Something that cannot be considered; it never hides a good candidate (bad-inputs rows 7, 13).
     Unusable {
         /// Where it was found, for messages.
@@ -25,4 +32,15 @@ pub enum Candidate {
         /// What the run ends with if no candidate is accepted.
         exit_code: ExitCode,
     },
+}
+
+impl Candidate {
+    /// Where it was found, for messages.
+    pub fn origin(&self) -> &str {
+        match self {
+            Self::Payload { origin, .. }
+            | Self::Bundle { origin, .. }
+            | Self::Unusable { origin, .. } => origin,
+        }
+    }
 }

@@ -113,6 +113,25 @@ pub(super) fn is_signed(key_type: KeyType, spki: &[u8], message: &[u8], signatur
     }
 }
 
+/// Whether `signature` is this key's signature of the message with this SHA-256; false for keys
+/// that sign a message itself, or another hash of it.
+pub(super) fn is_digest_signed(
+    key_type: KeyType,
+    spki: &[u8],
+    sha256: &[u8; 32],
+    signature: &[u8],
+) -> bool {
+    let scheme = match key_type {
+        KeyType::EcdsaP256 => SigningScheme::EcdsaP256Sha256,
+        KeyType::EcdsaP384 => SigningScheme::EcdsaP384Sha256,
+        KeyType::Rsa { .. } => SigningScheme::RsaPkcs1Sha256,
+        KeyType::EcdsaP521 | KeyType::Ed25519 => return false,
+    };
+    VerificationKey::from_spki_with_scheme(&DerPublicKey::from_bytes(spki), scheme)
+        .and_then(|key| key.verify_prehashed(sha256, &SignatureBytes::from_bytes(signature)))
+        .is_ok()
+}
+
 /// Checks that the point is on the curve now, so that a broken key is no late "wrong signature".
 fn point(curve: &'static EcdsaVerificationAlgorithm, point: &[u8]) -> Result<(), KeyError> {
     // sigstore-verify knows the uncompressed form only, as Go does.

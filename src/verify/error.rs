@@ -1,5 +1,7 @@
 //! Why something is not verified, and what that means to the caller.
 
+use jiff::Timestamp;
+
 use super::image::exit_code;
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
@@ -116,6 +118,58 @@ pub enum Reason {
         /// Whether there is a certificate, which is ignored (L9).
         certificate: bool,
     },
+    /// A bundle is not what B3 allows.
+    #[error("the bundle is malformed: {}", short(problem))]
+    Bundle {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// It is by a certificate, and a key is configured (row 25).
+    #[error("found a signature by certificate, expected one by the configured key")]
+    NoKey,
+    /// It is by a key, and a certificate is demanded.
+    #[error("found a signature without a certificate, expected one by certificate")]
+    NoCertificate,
+    /// The certificate, or what says when it was used, does not hold (rows 27 to 29).
+    #[error("the signature by certificate does not hold: {}", short(problem))]
+    Certificate {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// No log has the signature, or has another one (rows 19 to 21).
+    #[error("the transparency log does not vouch for it: {}", short(problem))]
+    Transparency {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// It was signed later than now (row 90).
+    #[error("signed at {signed}, but the clock of this machine says {now}")]
+    Clock {
+        /// When it was signed.
+        signed: Timestamp,
+        /// What the clock says.
+        now: Timestamp,
+    },
+    /// By certificate, but somebody else's (row 28).
+    #[error(
+        "signed, but by another identity: found {:?} by {:?}, expected {expected}",
+        short(subject),
+        short(issuer)
+    )]
+    OtherSigner {
+        /// Whose certificate it is.
+        subject: String,
+        /// Who vouched for that.
+        issuer: String,
+        /// Whose it must be.
+        expected: String,
+    },
+    /// A demanded name cannot be signed in a bundle.
+    #[error("signed, but without a name, expected the one that --signed-identity demands")]
+    Nameless,
+    /// Signed is another file.
+    #[error("found the digest of another file")]
+    OtherFile,
     /// By a configured key, but the payload is not what L6 allows (rows 8 to 11).
     #[error("signed, but the payload is malformed: {}", short(problem))]
     Payload {
@@ -165,7 +219,9 @@ impl Reason {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Unusable { exit_code, .. } => *exit_code,
-            Self::OtherName { .. } => ExitCode::Identity,
+            Self::OtherName { .. } | Self::OtherSigner { .. } | Self::Nameless => {
+                ExitCode::Identity
+            }
             _ => ExitCode::Signature,
         }
     }
@@ -187,7 +243,12 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::Unsigned { .. } => "verify.unsigned",
-            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+            Self::NoSignatureAccepted { rejections, .. } => match self.exit_code() {
+                ExitCode::Identity
+                    if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) =>
+                {
+                    "verify.signer"
+                }
                 ExitCode::Identity => "verify.signed-name",
                 ExitCode::Signature => "verify.signature",
                 _ => "verify.signature-unusable",
@@ -206,17 +267,27 @@ impl Fault for Error {
                 "ask the image's publisher to sign it; only if you know where it comes from, \
                  --insecure-skip-signature converts it all the same"
             }
-            Self::NoSignatureAccepted { .. } => match self.exit_code() {
+            Self::NoSignatureAccepted { rejections, .. } => match self.exit_code() {
+                ExitCode::Identity if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) => {
+                    "check --certificate-identity and --certificate-oidc-issuer; if they are the \
+                     publisher's, do not use the image"
+                }
+                ExitCode::Identity if has(rejections, |r| matches!(r, Reason::Nameless)) => {
+                    "bundles name no repository: leave --signed-identity away, or say any"
+                }
+                ExitCode::Signature if has(rejections, |r| matches!(r, Reason::Clock { .. })) => {
+                    "set the clock of this machine"
+                }
                 ExitCode::Identity => {
                     "if the image was copied or its repository moved, name the signed one: \
                      --signed-identity REPOSITORY"
                 }
                 ExitCode::Signature => {
-                    "check that --key is the key of this image's publisher; if it is, do not use \
-                     the image"
+                    "check that --key, or --certificate-identity, is this image's publisher's; if it \
+                     is, do not use the image"
                 }
-                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N or \
-                     --limit signature-size=N",
+                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N, \
+                     signature-size=N or bundle-size=N",
                 ExitCode::Auth => "log in to the registry, or give --authfile FILE",
                 ExitCode::Io => "see that the image's files are readable",
                 _ => "try again, or another registry",
@@ -231,6 +302,10 @@ impl Fault for Error {
         }
         .to_owned()
     }
+}
+
+fn has(rejections: &[Rejection], is: impl Fn(&Reason) -> bool) -> bool {
+    rejections.iter().any(|rejection| is(&rejection.reason))
 }
 
 /// The reasons on one line; the error itself keeps all.

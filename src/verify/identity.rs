@@ -1,12 +1,14 @@
 //! The name that was signed: a `docker-reference`, and whether it is the repository asked for.
 
-use crate::oci::name::{Name, normal};
+use std::fmt;
+
+use crate::oci::name::{Name, is_host, is_path_component, normal};
 use crate::oci::{Digest, Repository};
 
 /// A `docker-reference` taken apart (distribution's reference grammar).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SignedName {
-    /// Host and path, in the form that [`normal`] gives.
+pub struct SignedName {
+    /// Host and path; Docker Hub has one spelling.
     pub repository: Repository,
     /// cosign signs none, skopeo does; it is not compared (L6).
     pub tag: Option<String>,
@@ -16,15 +18,53 @@ pub(super) struct SignedName {
 
 impl SignedName {
     /// Parses `[HOST/]PATH[:TAG][@DIGEST]`; without a host it is Docker Hub's, as Docker has it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// The error says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Docker takes such a text for the identifier of an image.
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err("expected a name, not 64 hexadecimal digits".to_owned());
+        }
         let name = Name::parse(text)?;
         let (tag, digest) = (name.tag.map(str::to_owned), name.digest);
         Ok(Self { repository: name.repository(), tag, digest })
     }
 
+    /// The name that an image of a registry is asked for by.
+    pub fn asked(repository: &Repository, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        Self { repository: normal(repository), tag: tag.map(str::to_owned), digest }
+    }
+
+    /// Whether it names no particular image of the repository.
+    pub fn is_name_only(&self) -> bool {
+        self.tag.is_none() && self.digest.is_none()
+    }
+
+    /// Whether a text is a host, or a host and the beginning of a path: what `remapIdentity` of
+    /// containers-policy.json(5) takes for a prefix.
+    pub fn is_prefix(text: &str) -> bool {
+        match text.split_once('/') {
+            Some((host, path)) => is_host(host) && path.split('/').all(is_path_component),
+            None => is_host(text),
+        }
+    }
+
     /// Whether it names `repository`.
     pub(super) fn is_in(&self, repository: &Repository) -> bool {
         self.repository == normal(repository)
+    }
+}
+
+impl fmt::Display for SignedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +144,7 @@ mod tests {
             "q.io/ä",
             "https://q.io/a",
             "q_.io/a",
+            &"0a".repeat(32),
             &long,
             &long_tag,
         ] {

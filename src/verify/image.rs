@@ -4,9 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Candidate, Error, NamedKey, Policy, Reason, Rejection, Verified, simple_signing};
+use super::{
+    Candidate, Certified, Error, NamedKey, Policy, Reason, Rejection, Verified, envelope,
+    simple_signing,
+};
 use crate::error::ExitCode;
 use crate::oci::{Digest, Repository};
 
@@ -39,6 +43,29 @@ pub enum Comparison {
     NotWanted,
     /// The image was not asked for by a name.
     Nameless,
+    /// The signature names none: bundles bind an image by its digest alone.
+    Unnamed,
+}
+
+/// Who signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signatory {
+    /// The holder of a key.
+    Key(NamedKey),
+    /// The holder of a certificate.
+    Certificate(Certified),
+}
+
+/// What an acceptable signature says, and who says it.
+#[derive(Debug)]
+pub(super) struct Vouched {
+    pub signatory: Signatory,
+    pub digest: Digest,
+    pub signed: Signed,
+    pub reference: String,
+    pub identity: Comparison,
+    pub annotations: BTreeMap<String, Value>,
+    pub time: Option<Timestamp>,
 }
 
 /// An accepted signature.
@@ -50,26 +77,44 @@ pub struct Accepted {
     /// What has this digest.
     pub signed: Signed,
     /// Whose signature it is.
-    pub key: NamedKey,
+    pub signatory: Signatory,
     /// Where the signature was found.
     pub origin: String,
-    /// The name that was signed, as it is in the payload: print it escaped.
+    /// The name that was signed, as it is in the payload: print it escaped. Empty if the signature
+    /// names none.
     pub signed_reference: String,
     /// What the comparison of this name came to.
     pub identity: Comparison,
     /// What else the publisher signed (`optional`).
     pub annotations: BTreeMap<String, Value>,
+    /// When it was made, if a log or a timestamp authority that is believed says so.
+    pub time: Option<Timestamp>,
     /// The candidates that are not acceptable (row 14).
     pub rejected: Vec<Rejection>,
 }
 
 impl Accepted {
-    /// What the user should know of the other candidates (row 14), a line for each.
+    /// What the user should know: of the other candidates (row 14), a line for each, and that a
+    /// name was not signed.
     pub fn warnings(&self) -> Vec<String> {
-        self.rejected
+        let unnamed = (self.identity == Comparison::Unnamed).then(|| {
+            "the name is not signed: the signature is of this image's digest, whatever repository \
+             it is in"
+                .to_owned()
+        });
+        let ignored = self
+            .rejected
             .iter()
-            .map(|rejection| format!("a signature was ignored, another is good: {rejection}"))
-            .collect()
+            .map(|rejection| format!("a signature was ignored, another is good: {rejection}"));
+        ignored.chain(unnamed).collect()
+    }
+
+    /// The key that made the signature, if one did.
+    pub fn key(&self) -> Option<&NamedKey> {
+        match &self.signatory {
+            Signatory::Key(key) => Some(key),
+            Signatory::Certificate(_) => None,
+        }
     }
 }
 
@@ -104,6 +149,9 @@ pub fn image(claim: &Claim, candidates: &[Candidate], policy: &Policy) -> Result
             Candidate::Payload { origin, payload, annotations } => {
                 (origin, simple_signing::check(payload, annotations, claim, policy))
             }
+            Candidate::Bundle { origin, bundle } => {
+                (origin, envelope::check(bundle, claim, policy))
+            }
             Candidate::Unusable { origin, problem, exit_code } => {
                 let (problem, exit_code) = (problem.clone(), *exit_code);
                 (origin, Err(Reason::Unusable { problem, exit_code }))
@@ -122,11 +170,12 @@ pub fn image(claim: &Claim, candidates: &[Candidate], policy: &Policy) -> Result
     Ok(Accepted {
         digest: Verified::assertion(statement.digest),
         signed: statement.signed,
-        key: statement.key.clone(),
+        signatory: statement.signatory,
         origin: origin.clone(),
         signed_reference: statement.reference,
         identity: statement.identity,
         annotations: statement.annotations,
+        time: statement.time,
         rejected,
     })
 }

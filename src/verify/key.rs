@@ -119,6 +119,22 @@ impl PublicKey {
         Ok(Self { key_type, spki })
     }
 
+    /// Takes a `SubjectPublicKeyInfo`, DER.
+    pub(super) fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self { key_type: crypto::key_type(spki)?, spki: spki.to_vec() })
+    }
+
+    /// Its `SubjectPublicKeyInfo`, DER.
+    pub(super) fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// Whether `signature` is this key's signature of a message of which only the SHA-256 is known;
+    /// false for keys that sign the message itself.
+    pub(super) fn is_digest_signed(&self, sha256: &[u8; 32], signature: &[u8]) -> bool {
+        crypto::is_digest_signed(self.key_type, &self.spki, sha256, signature)
+    }
+
     /// Its kind.
     pub fn key_type(&self) -> KeyType {
         self.key_type
@@ -157,7 +173,7 @@ impl fmt::Display for KeyType {
 /// Label and contents of the one PEM block (RFC 7468), with nothing but white space around it.
 ///
 /// A second block, or text that another tool would read as a key, must not go unnoticed (P6).
-fn pem_block(bytes: &[u8]) -> Result<(&str, Vec<u8>), KeyError> {
+pub(super) fn pem_block(bytes: &[u8]) -> Result<(&str, Vec<u8>), KeyError> {
     const BEGIN: &str = "-----BEGIN ";
     const DASHES: &str = "-----";
     let bytes = bytes.trim_ascii();

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::NamedKey;
 use super::identity::SignedName;
+use super::{CertificateSigner, Keys, Logs, NamedKey, Signer};
 use crate::oci::Repository;
 use crate::oci::name::is_host_like;
 
 /// Whose signatures are accepted, and for which names.
 ///
-/// It has at least one key, by its shape: no configuration can say "nothing is demanded" (P6).
+/// It has a signer, by its shape: no configuration can say "nothing is demanded" (P6, K4).
 ///
 /// ```
 /// use oci2sysext::verify::{NamedKey, Policy, SignedIdentity};
@@ -37,8 +37,8 @@ use crate::oci::name::is_host_like;
 /// ```
 #[derive(Debug)]
 pub struct Policy {
-    first: NamedKey,
-    others: Vec<NamedKey>,
+    signer: Signer,
+    transparency: Option<Logs>,
     identity: SignedIdentity,
     annotations: BTreeMap<String, String>,
 }
@@ -53,12 +53,37 @@ pub enum SignedIdentity {
     Any,
     /// This repository's, wherever the image comes from (`--signed-identity REPOSITORY`).
     Repository(Repository),
+    /// This repository's with some tag or digest, as `matchRepoDigestOrExact` wants it where the
+    /// image was asked for by its digest.
+    TagOrDigestIn(Repository),
+    /// Exactly this one, which has a tag or a digest (`matchExact`, `exactReference`).
+    Exactly(SignedName),
+    /// The name asked for, and there is none: no signature will do (containers-policy.json(5) of
+    /// an image that is not in a registry).
+    Nameless,
 }
 
 impl Policy {
     /// Accepts signatures by any of these keys.
     pub fn new(first: NamedKey, others: Vec<NamedKey>, identity: SignedIdentity) -> Self {
-        Self { first, others, identity, annotations: BTreeMap::new() }
+        Self::by(Signer::Keys(Keys::new(first, others)), identity)
+    }
+
+    /// Accepts signatures by whoever has a certificate for an identity.
+    pub fn keyless(signer: CertificateSigner, identity: SignedIdentity) -> Self {
+        Self::by(Signer::Certificate(Box::new(signer)), identity)
+    }
+
+    fn by(signer: Signer, identity: SignedIdentity) -> Self {
+        Self { signer, transparency: None, identity, annotations: BTreeMap::new() }
+    }
+
+    /// Demands that one of these logs has a signature by key, too (L7, B7). A signature by
+    /// certificate is held to the logs of its trust root.
+    #[must_use]
+    pub fn with_transparency(mut self, logs: Logs) -> Self {
+        self.transparency = Some(logs);
+        self
     }
 
     /// Demands that the signed payload carries these annotations, too (L6).
@@ -68,9 +93,23 @@ impl Policy {
         self
     }
 
-    /// The keys, at least one.
+    /// Who must have signed.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// The keys, if the signer is the holder of one.
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> {
-        std::iter::once(&self.first).chain(&self.others)
+        let keys = match &self.signer {
+            Signer::Keys(keys) => Some(keys),
+            Signer::Certificate(_) => None,
+        };
+        keys.into_iter().flat_map(Keys::iter)
+    }
+
+    /// Which logs must have a signature by key, if any must.
+    pub fn transparency(&self) -> Option<&Logs> {
+        self.transparency.as_ref()
     }
 
     /// Which name a signature must carry.

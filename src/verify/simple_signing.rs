@@ -5,52 +5,54 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::identity::SignedName;
-use super::image::{Claim, Comparison, Signed};
-use super::{NamedKey, Policy, Reason, SignedIdentity, fields};
+use super::image::{Claim, Comparison, Signatory, Vouched};
+use super::rekor::{Content, Demand, Entry, Logged};
+use super::{
+    Keys, Logs, NamedKey, Policy, PublicKey, Reason, SignedIdentity, Signer, certified, fields,
+};
 use crate::json;
 use crate::oci::Digest;
 
 /// Where cosign puts the signature; the other annotations are not needed for a key.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Where cosign puts a certificate: its code says the one, the prose of its specification the other.
-const CERTIFICATE: [&str; 2] =
+pub(super) const CERTIFICATE: [&str; 2] =
     ["dev.sigstore.cosign/certificate", "dev.cosignproject.cosign/certificate"];
+/// Where cosign puts what a transparency log says.
+pub(super) const BUNDLE: &str = "dev.sigstore.cosign/bundle";
 const TYPE: &str = "cosign container image signature";
 /// As deep as a payload may nest (L6); cosign's own is three deep.
 const MAX_DEPTH: usize = 8;
 
-/// What an acceptable signature says, and who says it.
-#[derive(Debug)]
-pub(super) struct Statement<'p> {
-    pub key: &'p NamedKey,
-    pub digest: Digest,
-    pub signed: Signed,
-    pub reference: String,
-    pub identity: Comparison,
-    pub annotations: BTreeMap<String, Value>,
-}
-
 /// Checks every condition on this one candidate.
-pub(super) fn check<'p>(
+pub(super) fn check(
     payload: &[u8],
     annotations: &BTreeMap<String, String>,
     claim: &Claim,
-    policy: &'p Policy,
-) -> Result<Statement<'p>, Reason> {
+    policy: &Policy,
+) -> Result<Vouched, Reason> {
     let signature = annotations.get(SIGNATURE).ok_or(Reason::NoSignature)?;
     let signature = decode(signature)?;
-    // A certificate beside the signature is never looked into: it counts for keyless trust only,
-    // and its key is not one of ours unless it is configured, and then it is not needed (L9).
-    let key =
-        policy.keys().find(|key| key.key.is_signed(payload, &signature)).ok_or_else(|| {
-            Reason::OtherKey {
-                keys: policy.keys().count(),
-                certificate: CERTIFICATE.iter().any(|name| annotations.contains_key(*name)),
-            }
-        })?;
+    let (signatory, time) = match policy.signer() {
+        Signer::Keys(keys) => {
+            let key = check_key(payload, &signature, annotations, keys)?;
+            let time = match policy.transparency() {
+                Some(logs) => check_logged(payload, &signature, annotations, &key.key, logs)
+                    .map_err(|problem| Reason::Transparency { problem })?,
+                None => None,
+            };
+            (Signatory::Key(key.clone()), time)
+        }
+        Signer::Certificate(signer) => {
+            let certified = certified::check(payload, &signature, annotations, signer)?;
+            let time = certified.time;
+            (Signatory::Certificate(certified), Some(time))
+        }
+    };
     // Only now is the payload looked into (L6).
     let Payload { digest, reference, optional } =
         Payload::parse(payload).map_err(|problem| Reason::Payload { problem })?;
@@ -66,7 +68,39 @@ pub(super) fn check<'p>(
             });
         }
     }
-    Ok(Statement { key, digest, signed, reference, identity, annotations: optional })
+    Ok(Vouched { signatory, digest, signed, reference, identity, annotations: optional, time })
+}
+
+/// The key that made a signature. A certificate beside it is never looked into: it counts for
+/// keyless trust only, and its key is not one of ours unless it is configured, and then it is not
+/// needed (L9).
+fn check_key<'k>(
+    payload: &[u8],
+    signature: &[u8],
+    annotations: &BTreeMap<String, String>,
+    keys: &'k Keys,
+) -> Result<&'k NamedKey, Reason> {
+    keys.iter().find(|key| key.key.is_signed(payload, signature)).ok_or_else(|| Reason::OtherKey {
+        keys: keys.iter().count(),
+        certificate: CERTIFICATE.iter().any(|name| annotations.contains_key(*name)),
+    })
+}
+
+/// Checks that a log has the signature (L7); gives the time that it says.
+fn check_logged(
+    payload: &[u8],
+    signature: &[u8],
+    annotations: &BTreeMap<String, String>,
+    key: &PublicKey,
+    logs: &Logs,
+) -> Result<Option<Timestamp>, String> {
+    let text = annotations.get(BUNDLE);
+    let text = text.ok_or_else(|| format!("found no annotation {BUNDLE}, expected a log entry"))?;
+    let entries = [Entry::from_annotation(text)?];
+    let (known, times) = logs.verify(&entries, Demand::Promise)?;
+    let logged = Logged { signature, key: key.spki(), content: Content::Message(payload) };
+    known.into_iter().try_for_each(|entry| entry.is_about(&logged))?;
+    Ok(times.into_iter().min())
 }
 
 /// Standard base64 with padding. Go's decoder skips line ends, so such signatures exist (L4).
@@ -116,20 +150,35 @@ fn compare(
     claim: &Claim,
     policy: &Policy,
 ) -> Result<Comparison, Reason> {
-    let expected = match (policy.identity(), &claim.repository) {
+    let asked = claim.repository.as_ref();
+    let expected = match (policy.identity(), asked) {
         (SignedIdentity::Any, _) => return Ok(Comparison::NotWanted),
         (SignedIdentity::Asked, None) => return Ok(Comparison::Nameless),
-        (SignedIdentity::Asked, Some(asked)) => asked,
-        (SignedIdentity::Repository(repository), _) => repository,
+        (SignedIdentity::Repository(repository) | SignedIdentity::TagOrDigestIn(repository), _)
+        | (SignedIdentity::Asked, Some(repository)) => repository.to_string(),
+        (SignedIdentity::Exactly(name), _) => name.to_string(),
+        (SignedIdentity::Nameless, _) => "the name asked for".to_owned(),
     };
     let other = |problem: String| Reason::OtherName {
         found: reference.to_owned(),
         problem,
-        expected: expected.to_string(),
+        expected: expected.clone(),
     };
     let name = SignedName::parse(reference).map_err(other)?;
-    if !name.is_in(expected) {
-        return Err(other("another repository".to_owned()));
+    let problem = match (policy.identity(), asked) {
+        (SignedIdentity::Nameless, _) => Some("the image was asked for without a name"),
+        (SignedIdentity::Exactly(exactly), _) => (name != *exactly).then_some("another name"),
+        (SignedIdentity::TagOrDigestIn(_), _) if name.is_name_only() => {
+            Some("without tag and digest")
+        }
+        (SignedIdentity::Repository(repository) | SignedIdentity::TagOrDigestIn(repository), _)
+        | (SignedIdentity::Asked, Some(repository)) => {
+            (!name.is_in(repository)).then_some("another repository")
+        }
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        return Err(other(problem.to_owned()));
     }
     if name.digest.is_some_and(|named| named != digest) {
         return Err(other("with the digest of another image".to_owned()));

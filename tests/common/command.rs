@@ -55,6 +55,9 @@ impl Workdir {
             "REGISTRY_AUTH_FILE",
             "XDG_RUNTIME_DIR",
             "XDG_CONFIG_HOME",
+            "XDG_STATE_HOME",
+            "CONTAINERS_POLICY_JSON",
+            "CONTAINERS_REGISTRIES_CONF",
             "DOCKER_CONFIG",
             "HTTP_PROXY",
             "HTTPS_PROXY",
@@ -68,9 +71,26 @@ impl Workdir {
         command
     }
 
-    /// Runs the program.
+    /// Runs the program, with a state of its own.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
-        Outcome::of(self.command().args(args))
+        let mut command = self.command();
+        self.with_state(command.args(args));
+        Outcome::of(&mut command)
+    }
+
+    /// Gives a run a state of its own, unless it has one or needs none: root's is this machine's.
+    fn with_state(&self, command: &mut Command) {
+        let is_needless = |first: &OsStr| ["dump", "fsck"].map(OsStr::new).contains(&first);
+        let is_state = |arg: &OsStr| arg.as_encoded_bytes().starts_with(b"--state-dir");
+        if !command.get_args().next().is_some_and(is_needless) && !command.get_args().any(is_state)
+        {
+            command.arg(self.state());
+        }
+    }
+
+    /// The word that gives a run a state beside `out`.
+    pub fn state(&self) -> String {
+        format!("--state-dir={}", self.path("state").display())
     }
 
     /// Runs the program, which must succeed and leave no temporary file.
@@ -81,6 +101,7 @@ impl Workdir {
     /// Runs a command that [`Self::command`] gave, which must succeed.
     #[track_caller]
     pub fn converts_command(&self, command: &mut Command) -> Outcome {
+        self.with_state(command);
         let outcome = Outcome::of(command);
         assert_eq!(outcome.code, 0, "{outcome:#?}");
         assert_eq!(snapshot(&self.path("tmp")), BTreeMap::new(), "left in $TMPDIR");
@@ -101,6 +122,7 @@ impl Workdir {
     /// changed, the lock released, and no secret told.
     #[track_caller]
     pub fn refuses_command(&self, code: i32, command: &mut Command) -> Outcome {
+        self.with_state(command);
         if !command.get_args().any(|argument| argument == "--json") {
             command.arg("--json");
         }

@@ -110,7 +110,7 @@ fn payloads(candidates: &[Candidate]) -> Vec<(&[u8], &BTreeMap<String, String>)>
             Candidate::Payload { payload, annotations, .. } => {
                 Some((payload.as_slice(), annotations))
             }
-            Candidate::Unusable { .. } => None,
+            Candidate::Bundle { .. } | Candidate::Unusable { .. } => None,
         })
         .collect()
 }

@@ -119,6 +119,7 @@ impl Image {
 
 pub fn options() -> SysextOptions<'static> {
     SysextOptions {
+        rename: false,
         name: "x".to_owned(),
         image_name: Some("x".to_owned()),
         platform: Platform {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci2sysext::oci::Digest;
+use oci2sysext::error::Fault;
+use oci2sysext::oci::{Digest, Reference};
+use oci2sysext::trust::{TrustSources, Words, decide};
 use oci2sysext::verify::{
     Candidate, Claim, Error, Policy, Reason, SignedIdentity, Unverified, image,
 };
@@ -167,7 +169,7 @@ fn cases_of_containers_image_get_its_verdict() {
             match verdict {
                 Err(Error::Unsigned { .. }) => assert_eq!(fixture, "dir-img-unsigned"),
                 Err(error) => assert_eq!(code(&error) == 5, line.contains("identity"), "{line}"),
-                Ok(accepted) => assert_eq!(accepted.key.name, "cosign.pub"),
+                Ok(accepted) => assert_eq!(accepted.key().unwrap().name, "cosign.pub"),
             }
         }
         count += 1;
@@ -262,4 +264,124 @@ fn a_registry_holds_a_signed_and_an_unsigned_image() {
     assert_eq!(verdict("127.0.0.1:15098", "41.mc", &ours, &asked).err(), Some(5));
     assert!(verdict("127.0.0.1:15098", "41.mc", &ours, &signed).is_ok());
     assert!(verdict("127.0.0.1:15098", "41.mc", &ours, &any).is_ok());
+}
+
+/// What a policy file says of an image, as the program asks it.
+fn by_policy(
+    reference: &str,
+    requirement: &serde_json::Value,
+    instance: Digest,
+    candidates: &[Candidate],
+) -> Result<(), u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (policy, registries_d) = (directory.path().join("policy.json"), directory.path());
+    fs::write(&policy, serde_json::json!({ "default": [requirement] }).to_string()).unwrap();
+    fs::write(registries_d.join("all.yaml"), "default-docker: {use-sigstore-attachments: true}\n")
+        .unwrap();
+    let words = Words {
+        policy: Some(policy),
+        registries_d: Some(registries_d.to_owned()),
+        ..Words::default()
+    };
+    let sources = TrustSources { as_root: false, ..TrustSources::default() };
+    let reference = reference.parse().unwrap();
+    let decision =
+        decide(&sources, &words, &reference).map_err(|error| error.exit_code().number())?;
+    assert!(!decision.index && decision.attachments);
+    let repository = match reference {
+        Reference::Registry { repository, .. } => repository,
+        other => panic!("{other:?}"),
+    };
+    let claim = Claim { index: None, instance, repository: Some(repository) };
+    for requirement in decision.requirements() {
+        image(&claim, candidates, requirement).map_err(|error| code(&error))?;
+    }
+    Ok(())
+}
+
+/// Every row of the table that has a key, as a requirement of a policy, with every kind of
+/// `signedIdentity`.
+#[test]
+fn rows_of_containers_image_with_every_identity() {
+    const NAME: &str = "rows_of_containers_image_with_every_identity";
+    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let table = fs::read_to_string(folder.join("CASES.tsv")).unwrap();
+    let (mut rows, mut verdicts) = (0, 0);
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let &[fixture, asked, keys, rekor, rule, expected, ..] = &columns[..] else {
+            panic!("{line}");
+        };
+        if keys.contains("fulcio") {
+            continue;
+        }
+        rows += 1;
+        let (fixture, change) = fixture.split_once(" (").unwrap_or((fixture, ""));
+        let mut candidates = signature_files(&folder.join(fixture));
+        for candidate in &mut candidates {
+            let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
+            if change.starts_with("signature annotation removed") {
+                annotations.remove(SIGNATURE).unwrap();
+            } else if change.starts_with("signature = ") {
+                annotations.insert(SIGNATURE.to_owned(), STANDARD.encode("invalid signature"));
+            } else if change.starts_with("bundle annotation removed") {
+                annotations.remove("dev.sigstore.cosign/bundle").unwrap();
+            } else if change.starts_with("SET=") {
+                let entry = annotations.get_mut("dev.sigstore.cosign/bundle").unwrap();
+                let mut value: serde_json::Value = serde_json::from_str(entry).unwrap();
+                value["SignedEntryTimestamp"] = STANDARD.encode("this is not a valid SET").into();
+                *entry = value.to_string();
+            }
+        }
+        let signed = match fixture {
+            "dir-img-cosign-key-rekor-valid" => "192.168.64.2:5000/cosign-signed/key-1",
+            _ => "192.168.64.2:5000/cosign-signed-single-sample",
+        };
+        let asked = match asked {
+            "-" => format!("{signed}:latest"),
+            other if other.starts_with("testing/") => format!("docker.io/{other}"),
+            other => format!("{other}:latest"),
+        };
+        let manifest = fs::read(folder.join(fixture).join("manifest.json")).unwrap();
+        let instance = Digest::of(&manifest);
+        let keys = keys.split_once(' ').map_or(keys, |(keys, _)| keys);
+        let paths: Vec<_> = keys.split(',').map(|name| folder.join(name)).collect();
+        let verdict = |identity: serde_json::Value| {
+            let mut requirement = serde_json::json!({
+                "type": "sigstoreSigned", "keyPaths": paths, "signedIdentity": identity,
+            });
+            if rekor != "-" {
+                let rekor = rekor.split_once(' ').map_or(rekor, |(rekor, _)| rekor);
+                let paths: Vec<_> = rekor.split(',').map(|name| folder.join(name)).collect();
+                requirement["rekorPublicKeyPaths"] = serde_json::json!(paths);
+            }
+            by_policy(&asked, &requirement, instance, &candidates)
+        };
+        let of_row = verdict(serde_json::json!({ "type": rule }));
+        if rekor != "-" {
+            assert_eq!(of_row.is_ok(), expected == "ACCEPT", "{line}: {of_row:?}");
+            continue;
+        }
+        assert_eq!(of_row.is_ok(), expected == "ACCEPT", "{line}: {of_row:?}");
+        // cosign signs the repository and no tag: what compares more than that accepts nothing.
+        let is_good = change.is_empty() && fixture == "dir-img-cosign-valid";
+        let exact = serde_json::json!({ "type": "exactRepository", "dockerRepository": signed });
+        assert_eq!(verdict(exact).is_ok(), is_good, "{line}");
+        let is_asked = asked.starts_with(signed);
+        let repository = verdict(serde_json::json!({ "type": "matchRepository" }));
+        assert_eq!(repository.is_ok(), is_good && is_asked, "{line}");
+        for more in [
+            serde_json::json!({ "type": "matchExact" }),
+            serde_json::json!({ "type": "matchRepoDigestOrExact" }),
+            serde_json::json!({ "type": "exactReference",
+                "dockerReference": format!("{signed}:latest") }),
+            serde_json::json!({ "type": "exactRepository", "dockerRepository": "example.com/a" }),
+            serde_json::json!({ "type": "remapIdentity", "prefix": "docker.io",
+                "signedPrefix": "192.168.64.2:5000" }),
+        ] {
+            assert!(verdict(more.clone()).is_err(), "{line} {more}");
+            verdicts += 1;
+        }
+    }
+    assert_eq!((rows, verdicts), (13, 40));
 }

@@ -15,6 +15,7 @@ mod helper;
 mod http;
 mod message;
 mod redirect;
+mod referrers;
 mod retry;
 mod session;
 mod tls;

@@ -13,6 +13,7 @@ use super::auth::{AuthFiles, Credentials, Proof};
 use super::challenge::Challenge;
 use super::http::{Answer, Body, Http, Request};
 use super::message::{MAX_BODY, Message, shown};
+use super::referrers::{Page, next_page};
 use super::retry::{Again, Budget, Failure, RetryPolicy, retry_after};
 use super::token::{MAX_ANSWER, Realm, Token};
 
@@ -84,30 +85,53 @@ impl Session {
         accept: &str,
         limit: u64,
     ) -> Result<Option<(Vec<u8>, Option<String>)>, Error> {
+        let page = self.page(place, "", accept, limit).await?;
+        Ok(page.map(|Page { bytes, media_type, .. }| (bytes, media_type)))
+    }
+
+    /// Reads a page of a listing; none if the registry has none. At most `limit` bytes.
+    pub async fn page(
+        &mut self,
+        place: &str,
+        query: &str,
+        accept: &str,
+        limit: u64,
+    ) -> Result<Option<Page>, Error> {
         let mut tries = self.budget.start();
         loop {
-            match self.try_document(place, accept, limit).await {
-                Ok(document) => return Ok(Some(document)),
+            match self.try_page(place, query, accept, limit).await {
+                Ok(page) => return Ok(Some(page)),
                 Err(Failure { error: Error::Absent { .. }, .. }) => return Ok(None),
                 Err(failure) => self.budget.pause(&mut tries, failure, false).await?,
             }
         }
     }
 
-    async fn try_document(
+    async fn try_page(
         &mut self,
         place: &str,
+        query: &str,
         accept: &str,
         limit: u64,
-    ) -> Result<(Vec<u8>, Option<String>), Failure> {
-        let response = self.get(place, Some(accept), None).await?;
+    ) -> Result<Page, Failure> {
+        let mut asked = self.address(place).await?;
+        asked.set_query(Some(query).filter(|query| !query.is_empty()));
+        let response = self.ask(&asked, Some(accept), None).await?;
+        let next = next_page(response.headers(), &asked, &format!("/v2/{}/", self.path))?;
         let media_type = response
             .headers()
             .get(reqwest::header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
         let bytes = self.whole(response, limit).await?;
-        Ok((bytes, media_type))
+        Ok(Page { bytes, media_type, next })
+    }
+
+    /// The address of a place in the repository.
+    async fn address(&mut self, place: &str) -> Result<Url, Failure> {
+        let mut url = self.base().await?;
+        url.set_path(&format!("/v2/{}/{place}", self.path));
+        Ok(url)
     }
 
     /// Asks the repository for `place`, with whatever credentials it wants. The answer is a
@@ -118,13 +142,21 @@ impl Session {
         accept: Option<&str>,
         range: Option<(u64, u64)>,
     ) -> Result<Response, Failure> {
-        let mut url = self.base().await?;
-        url.set_path(&format!("/v2/{}/{place}", self.path));
+        let url = self.address(place).await?;
+        self.ask(&url, accept, range).await
+    }
+
+    async fn ask(
+        &mut self,
+        url: &Url,
+        accept: Option<&str>,
+        range: Option<(u64, u64)>,
+    ) -> Result<Response, Failure> {
         let mut renewed = false;
         loop {
             let authorization = self.authorization().await?;
             let sent = authorization.is_some();
-            let request = Request { accept, range, authorization, ..Request::get(&url) };
+            let request = Request { accept, range, authorization, ..Request::get(url) };
             let answer = self.http.send(request, self.budget.patience()).await?;
             match answer.response.status() {
                 StatusCode::OK => return Ok(answer.response),
@@ -132,7 +164,7 @@ impl Session {
                 // Once for each request: a token may have ended, a new one is as good as any.
                 StatusCode::UNAUTHORIZED if !answer.moved && !renewed => {
                     renewed = true;
-                    if !self.accept_challenge(&url, &answer, sent)? {
+                    if !self.accept_challenge(url, &answer, sent)? {
                         return Err(self.refusal(answer).await);
                     }
                 }

@@ -1,0 +1,95 @@
+//! A simple-signing payload with a certificate: cosign's first format, keyless (K1 to K5).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::bundle::Bundle;
+use super::certificate::{pem_certificate, pem_chain};
+use super::keyless::{self, Signed};
+use super::rekor::Entry;
+use super::simple_signing::{BUNDLE, CERTIFICATE};
+use super::{CertificateSigner, Certified, Reason, fields};
+use crate::json;
+
+const CHAIN: [&str; 2] = ["dev.sigstore.cosign/chain", "dev.cosignproject.cosign/chain"];
+const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+
+/// Checks a signature of `payload` by what is annotated beside it.
+pub(super) fn check(
+    payload: &[u8],
+    signature: &[u8],
+    annotations: &BTreeMap<String, String>,
+    signer: &CertificateSigner,
+) -> Result<Certified, Reason> {
+    let annotation = |names: &[&str]| names.iter().find_map(|name| annotations.get(*name));
+    let certificate = annotation(&CERTIFICATE).ok_or(Reason::NoCertificate)?;
+    let bundle = bundle(
+        signature,
+        certificate,
+        annotation(&CHAIN),
+        annotation(&[BUNDLE]),
+        annotation(&[TIMESTAMP]),
+    )
+    .map_err(|problem| Reason::Certificate { problem })?;
+    let text = bundle.to_string().into_bytes();
+    let broken = |problem| Reason::Certificate { problem };
+    let bundle = Bundle::parse(&text).map_err(broken)?;
+    let library = Bundle::library(&text).map_err(broken)?;
+    keyless::check(&bundle, library, Signed::Bytes(payload), signer)
+}
+
+/// The same in the form of a bundle.
+fn bundle(
+    signature: &[u8],
+    certificate: &str,
+    chain: Option<&String>,
+    entry: Option<&String>,
+    timestamp: Option<&String>,
+) -> Result<Value, String> {
+    let mut certificates = vec![pem_certificate(certificate.as_bytes())?];
+    if let Some(chain) = chain.filter(|chain| !chain.is_empty()) {
+        certificates.extend(pem_chain(chain.as_bytes())?);
+    }
+    let raw = |der: &Vec<u8>| json!({ "rawBytes": STANDARD.encode(der) });
+    let certificates: Vec<_> = certificates.iter().map(raw).collect();
+    let entries = entry.map(|text| Entry::from_annotation(text).and_then(entry_of)).transpose()?;
+    let timestamps = timestamp.filter(|text| !text.is_empty());
+    let timestamps = timestamps.map(|text| timestamp_of(text)).transpose()?;
+    // The first version of bundles has promises, the second proofs.
+    let version = if entries.is_some() { "0.1" } else { "0.2" };
+    Ok(json!({
+        "mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}"),
+        "verificationMaterial": {
+            "x509CertificateChain": { "certificates": certificates },
+            "tlogEntries": entries.into_iter().collect::<Vec<_>>(),
+            "timestampVerificationData": {
+                "rfc3161Timestamps": timestamps.into_iter().collect::<Vec<_>>(),
+            },
+        },
+        "messageSignature": { "signature": STANDARD.encode(signature) },
+    }))
+}
+
+fn entry_of(entry: Entry) -> Result<Value, String> {
+    let (kind, version) = entry.kind()?;
+    Ok(json!({
+        "logIndex": entry.index.to_string(),
+        "logId": { "keyId": STANDARD.encode(&entry.log_id) },
+        "kindVersion": { "kind": kind, "version": version },
+        "integratedTime": entry.time.to_string(),
+        "inclusionPromise": {
+            "signedEntryTimestamp": STANDARD.encode(entry.promise.unwrap_or_default()),
+        },
+        "canonicalizedBody": STANDARD.encode(&entry.body),
+    }))
+}
+
+fn timestamp_of(text: &str) -> Result<Value, String> {
+    let root: Value = json::parse(text.as_bytes(), 4)?;
+    let [stamp] = fields::exact_fields("rfc3161timestamp", &root, ["SignedRFC3161Timestamp"])?;
+    let stamp = fields::string("SignedRFC3161Timestamp", stamp)?;
+    Ok(json!({ "signedTimestamp": stamp }))
+}
