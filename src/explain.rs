@@ -59,6 +59,9 @@ pub struct OlderHost {
     pub remedy: String,
 }
 
+/// Gives the contents of a file.
+pub type Contents<'a, C, E> = dyn FnMut(&C) -> Result<Vec<u8>, E> + 'a;
+
 const UNITS: &[u8] = b"usr/lib/systemd/system";
 
 /// Explains a tree; `read` gives the contents of small files. `file_name` is the image's, where it
@@ -66,10 +69,9 @@ const UNITS: &[u8] = b"usr/lib/systemd/system";
 pub fn explain<C, E>(
     tree: &Tree<C>,
     file_name: Option<&str>,
-    read: &mut dyn FnMut(&C) -> Result<Option<Vec<u8>>, E>,
+    read: &mut Contents<'_, C, E>,
 ) -> Result<Explanation, E> {
     let mut found = Explanation::default();
-    let mut image_names = file_name.and_then(crate::sysext::image_name);
     for entry in tree.walk() {
         let Content::Regular(content) = &entry.inode.content else { continue };
         let (parent, name) = split(&entry.path).unwrap_or_default();
@@ -87,7 +89,7 @@ pub fn explain<C, E>(
         if !is_drop_in && !is_unit && !is_line_file && release.is_none() {
             continue;
         }
-        let Some(text) = read(content)? else { continue };
+        let text = read(content)?;
         if let Some(name) = release {
             found.name = Some(Escaped(name).to_string());
             found.hosts = os_release::parse(&text).unwrap_or_default();
@@ -99,9 +101,9 @@ pub fn explain<C, E>(
             found.unit(&Escaped(unit).to_string(), &text, is_unit);
         }
     }
-    let own_name = found.name.clone();
-    image_names = image_names.filter(|image| Some(*image) != own_name.as_deref());
-    found.older(image_names);
+    let image_name = file_name.and_then(crate::sysext::image_name);
+    let other = image_name.filter(|image| Some(*image) != found.name.as_deref());
+    found.older(other);
     Ok(found)
 }
 
@@ -320,7 +322,7 @@ mod tests {
             let ino = tree.add(Inode { stat: Stat::default(), content });
             tree.link(path.as_bytes(), ino);
         }
-        let mut read = |text: &Vec<u8>| Ok::<_, std::convert::Infallible>(Some(text.clone()));
+        let mut read = |text: &Vec<u8>| Ok::<_, std::convert::Infallible>(text.clone());
         let Ok(found) = explain(&tree, file_name, &mut read);
         found
     }

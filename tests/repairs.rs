@@ -1,5 +1,7 @@
 //! What is added for the host, judged by systemd's own tools: they make of it what the layer had.
 
+#![allow(clippy::indexing_slicing, reason = "a failed test may panic")]
+
 mod common;
 
 use std::fs;
@@ -244,6 +246,46 @@ fn the_host_gets_the_accounts_and_files_of_the_layer() {
     }
 }
 
+/// Merged by systemd-sysext, the extension's files are where its tools look for them, and what
+/// they made stays when it is unmerged.
+#[test]
+fn what_a_merged_extension_makes_stays_when_it_is_unmerged() {
+    if !tools::can_mount() {
+        not_run!("mounting needs root and loop devices");
+    }
+    let tool = |name: &str| tools::of(FORKY, name);
+    let sysext = need!(tool("systemd-sysext"), "no systemd-sysext of Debian forky");
+    let sysusers = need!(tool("systemd-sysusers"), "no systemd-sysusers");
+    let tmpfiles = need!(tool("systemd-tmpfiles"), "no systemd-tmpfiles");
+    let work = Workdir::new();
+    convert(&work, layer(), &[]);
+    let root = work.path("root");
+    fs::create_dir(&root).expect("a new directory");
+    fs::write(work.path("base.tar"), base().finish()).expect("a written file");
+    tools::shell("tar -xf \"$1\" -C \"$2\"", [work.path("base.tar"), root.clone()]);
+    fs::create_dir_all(root.join("var/lib/extensions")).expect("a new directory");
+    fs::copy(work.out("demo.raw"), root.join("var/lib/extensions/demo.raw")).expect("a copy");
+    let script = r#"
+        mount --make-rshared /
+        mount -t tmpfs tmpfs /run
+        "$2" --no-reload --root="$1" merge >&2
+        [ "$(readlink "$1/usr/bin/edit")" = /usr/bin/demo-edit ]
+        cat "$1/usr/lib/extension-release.d/extension-release.demo"
+        "$3" --root="$1"
+        "$4" --root="$1" --create
+        "$2" --no-reload --root="$1" unmerge >&2
+        [ ! -e "$1/usr/bin/demo-edit" ] && [ ! -e "$1/usr/lib/sysusers.d" ]
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "bash", "-euo", "pipefail", "-c", script]);
+    command.arg("bash").args([&root, &sysext, &sysusers, &tmpfiles]);
+    let release = tools::check(&mut command);
+    assert!(release.contains("EXTENSION_RELOAD_MANAGER=1\n"), "{release}");
+    assert!(text(&root, "etc/passwd").contains("demo:x:977:977:"));
+    assert_eq!(stat(&root, "var/lib/demo/state"), ("100640".to_owned(), 977, 977));
+    assert_eq!(text(&root, "etc/demo/demo.conf"), "a default\n");
+}
+
 /// A password never leaves the layer: neither in a file of the image nor between them.
 #[test]
 fn no_password_is_in_the_image_or_the_report() {
@@ -343,6 +385,37 @@ fn what_is_left_out_is_told() {
     let added = added.iter().filter(|change| change["action"] == "added");
     for change in added {
         assert!(change["rule"] != "" && change["reason"] != "", "{change}");
+    }
+}
+
+/// `explain` says the same of a reference and of the image that it is converted to.
+#[test]
+fn an_image_and_its_reference_are_explained_alike() {
+    let work = Workdir::new();
+    let (base, layer) = (base().finish(), layer().finish());
+    let mut layout = Layout::new();
+    layout.add_image(&Image::of_blobs(&[(gzip(&base), base), (gzip(&layer), layer)]));
+    let reference = layout.reference();
+    let more = ["--insecure-skip-signature", "--selinux=none", "-o", "demo.raw"];
+    let explain = |what: &str, json: &[&str]| {
+        let outcome = work.run(["explain", what].iter().chain(&more).chain(json));
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        outcome
+    };
+    let mut drafted = explain(&reference, &["--json"]).json();
+    assert!(!work.out("demo.raw").exists(), "nothing is published");
+    assert!(drafted["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty()));
+    work.converts([reference.as_str()].iter().chain(&more));
+    let of_image = explain("demo.raw", &["--json"]).json();
+    drafted["warnings"] = of_image["warnings"].clone();
+    assert_eq!(drafted, of_image);
+    let starts = of_image["starts"].to_string();
+    for unit in ["demo.service", "once.service", "inst@a", "demo-sysext-setup.service"] {
+        assert!(starts.contains(unit), "{unit} in {starts}");
+    }
+    let text = explain("demo.raw", &[]).stdout;
+    for part in ["user demo, id 977", "directory /var/lib/demo", "/etc/demo/demo.conf, a copy"] {
+        assert!(text.contains(part), "{part} in {text}");
     }
 }
 

@@ -57,7 +57,7 @@ fn of_image(
             .ok_or(image::Error::Limit { name: "text-file", limit: limits.text_file })?;
         let mut text = Vec::new();
         reader.contents(located)?.read_to_end(&mut text)?;
-        Ok(Some(text))
+        Ok(text)
     })
 }
 

@@ -2,6 +2,7 @@
 //! their readers look at a place that can be written.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::plan::{Plan, SYSTEM};
 use super::{Repair, quote, unit_name};
@@ -17,7 +18,7 @@ struct Cache {
     is: fn(&[u8]) -> bool,
     /// What the host may miss without.
     missed: &'static str,
-    /// What computes it anew into a writable place, and that place.
+    /// What computes it anew, and the directory that can be written.
     rebuild: Option<(&'static str, &'static str)>,
 }
 
@@ -70,7 +71,7 @@ const CACHES: &[Cache] = &[
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
-        rebuild: Some(("/usr/bin/systemd-hwdb update", "/etc/udev/hwdb.bin")),
+        rebuild: Some(("/usr/bin/systemd-hwdb update", "/etc/udev")),
     },
     Cache {
         is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
@@ -103,7 +104,7 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
         missed: "libraries in the directories that the extension adds",
-        rebuild: Some(("/usr/sbin/ldconfig", "/etc/ld.so.cache")),
+        rebuild: Some(("/usr/sbin/ldconfig", "/etc")),
     },
 ];
 
@@ -127,10 +128,10 @@ pub(super) fn run<C>(
         let missed = cache.missed;
         match cache.rebuild {
             None => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written")),
-            Some((command, place)) if options.repairs.has(Repair::Caches) => {
-                commands.insert((command, place));
+            Some((command, directory)) if options.repairs.has(Repair::Caches) => {
+                commands.insert((command, directory));
             }
-            Some((command, place)) => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes {place} there (--repairs all,caches)")),
+            Some((command, directory)) => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
         }
     }
     if commands.is_empty() {
@@ -147,14 +148,8 @@ pub(super) fn run<C>(
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
-    for (command, place) in &commands {
-        let directory = place.rsplit_once('/').map_or("/", |(parent, _)| parent);
-        if place.starts_with("/usr/local") {
-            text += &format!("ExecStartPre=-/usr/bin/mkdir -p {place}\n");
-        } else {
-            text += &format!("ExecStartPre=-/usr/bin/mkdir -p {directory}\n");
-        }
-        text += &format!("ExecStart=-{command}\n");
+    for (command, directory) in &commands {
+        let _ = writeln!(text, "ExecStartPre=-/usr/bin/mkdir -p {directory}\nExecStart=-{command}");
     }
     let why = commands
         .iter()

@@ -2,6 +2,8 @@
 //! nothing runs it, or systemd-tmpfiles, when an extension is merged later. So one unit runs both
 //! for what the extension brings, and the extension's services start after it (R24, R25).
 
+use std::fmt::Write;
+
 use super::plan::{Plan, SYSTEM};
 use super::{Repair, quote, unit_name, units};
 use crate::base::Base;
@@ -47,7 +49,7 @@ pub(super) fn run<C>(
         [("systemd-sysusers --", accounts), ("systemd-tmpfiles --create --", paths)]
     {
         if !files.is_empty() {
-            text += &format!("ExecStart=-/usr/bin/{program} {}\n", files.join(" "));
+            let _ = writeln!(text, "ExecStart=-/usr/bin/{program} {}", files.join(" "));
         }
     }
     let why = "makes accounts and files when the extension is merged".to_owned();

@@ -45,7 +45,7 @@ pub(super) fn run<C>(
         }
         match &inode.content {
             // Those that no entry describes are made with what is in them.
-            Content::Directory(_) if work.implied.contains(&ino) => continue,
+            Content::Directory(_) if work.implied.contains(&ino) => {}
             Content::Directory(_) => lines.push(tmpfiles::directory(&path, &inode.stat, names)),
             Content::Symlink(target) => lines.push(tmpfiles::link(&path, target)),
             Content::Regular(_) => {

@@ -1,5 +1,7 @@
 //! Names of units (systemd.unit(5)): which are names at all, and what belongs to which template.
 
+use std::fmt::Write;
+
 /// The types of units that can be enabled.
 const TYPES: [&str; 8] =
     [".service", ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap"];
@@ -43,7 +45,9 @@ pub(super) fn escape(name: &str) -> String {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => text.push(char::from(byte)),
             b'.' if !text.is_empty() => text.push('.'),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
+            _ => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
         }
     }
     text

@@ -176,7 +176,7 @@ impl Lines {
     }
 }
 
-/// A name that systemd and shadow-utils take (systemd.io/USER_NAMES), so that it needs no quotes.
+/// A name that systemd and shadow-utils take (`systemd.io/USER_NAMES`), so that it needs no quotes.
 fn account_name(name: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(name).ok()?;
     let mut rest = text.bytes();
