@@ -297,6 +297,21 @@ fn no_password_is_in_the_image_or_the_report() {
     assert!(!outcome.stdout.contains("RealHash") && !outcome.stderr.contains("RealHash"));
 }
 
+/// A hard link would carry the passwords into the image under another name.
+#[test]
+fn a_hard_link_to_the_passwords_is_refused() {
+    let work = Workdir::new();
+    for link in ["usr/share/x", "var/lib/demo/x", "etc/demo/x"] {
+        let base = base().finish();
+        let tar = layer().dir("usr/share").hard_link(link, "etc/shadow").finish();
+        let mut layout = Layout::new();
+        layout.add_image(&Image::of_blobs(&[(gzip(&base), base), (gzip(&tar), tar)]));
+        let common = [&layout.reference(), "--insecure-skip-signature", "-o", "x.raw"];
+        let common = common.iter().chain(&["--selinux=none"]);
+        assert_eq!(work.refuses(7, common).id(), "sysext.passwords");
+    }
+}
+
 /// systemd reads the drop-ins, and finds in them what the layer had enabled and no more.
 #[test]
 fn systemd_reads_the_units_that_are_added() {
@@ -317,9 +332,8 @@ fn systemd_reads_the_units_that_are_added() {
     );
     let mut names: Vec<_> = fs::read_dir(&units)
         .expect("a directory")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-        .filter(|name| !name.ends_with(".d") && !name.contains("@."))
-        .map(|name| units.join(name))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file() && !path.to_string_lossy().contains("@."))
         .collect();
     names.sort();
     let mut command = Command::new(&analyze);

@@ -112,6 +112,18 @@ pub enum Error {
         /// The path.
         path: Vec<u8>,
     },
+    /// Another name of a file of passwords would bring them into the image.
+    #[error(
+        "{} is a hard link to {}, expected passwords under no other name",
+        Escaped(path),
+        Escaped(of)
+    )]
+    Passwords {
+        /// The path.
+        path: Vec<u8>,
+        /// The file of passwords.
+        of: Vec<u8>,
+    },
     /// A unit that the user named is not the extension's.
     #[error("{option} {unit:?}: {problem}")]
     Unit {
@@ -215,6 +227,7 @@ impl Fault for Error {
             | Self::TypeConflict { .. }
             | Self::NotDirectory { .. }
             | Self::Taken { .. }
+            | Self::Passwords { .. }
             | Self::Unfit { .. }
             | Self::Value { .. }
             | Self::ReleaseFile { .. }
@@ -238,6 +251,7 @@ impl Fault for Error {
             Self::TypeConflict { .. } => "sysext.type-conflict",
             Self::NotDirectory { .. } => "sysext.not-directory",
             Self::Taken { .. } => "sysext.taken",
+            Self::Passwords { .. } => "sysext.passwords",
             Self::Unit { .. } => "sysext.unit",
             Self::Unfit { .. } => "sysext.unfit",
             Self::Whiteout { .. } => "sysext.whiteout",
@@ -269,7 +283,7 @@ impl Fault for Error {
                 "ask the image's publisher to leave the base's path as it is: \
                  the extension would hide what it leads to"
             }
-            Self::Unfit { .. } | Self::Value { .. } => {
+            Self::Unfit { .. } | Self::Passwords { .. } | Self::Value { .. } => {
                 "ask the image's publisher to build it anew without it"
             }
             Self::Whiteout { .. } => {

@@ -48,6 +48,7 @@ pub(super) fn begin<C>(
     options: &SysextOptions<'_>,
     changes: &mut Changes,
 ) -> Result<Begun, Error> {
+    users::refuse_password_links(work)?;
     let mut plan = Plan::default();
     selinux::run(work, base, options, &mut plan, changes)?;
     units::run(work, base, options, &mut plan, changes)?;

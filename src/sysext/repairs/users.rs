@@ -10,7 +10,8 @@ use crate::base::{Accounts, Base, accounts};
 use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::{Work, read_held};
-use crate::sysext::{Error, SysextOptions};
+use crate::sysext::{Error, SysextOptions, rules};
+use crate::tree::{Content, Ino};
 
 /// The first id of people (login.defs(5), `UID_MIN`); below it are the system's.
 const FIRST_OF_PEOPLE: u32 = 1000;
@@ -56,6 +57,27 @@ impl Found {
         }
         found
     }
+}
+
+/// Files of passwords (shadow(5), gshadow(5)), relative to `etc` or `usr/etc`.
+const PASSWORDS: [&[u8]; 4] = [b"shadow", b"shadow-", b"gshadow", b"gshadow-"];
+
+/// Passwords stay in the layer, whatever other names their files have there.
+pub(super) fn refuse_password_links<C>(work: &Work<C>) -> Result<(), Error> {
+    let is_password =
+        |path: &[u8]| rules::below_etc(path).is_some_and(|below| PASSWORDS.contains(&below));
+    let mut files: BTreeMap<Ino, Vec<u8>> = BTreeMap::new();
+    for entry in work.tree.walk().filter(|entry| is_password(&entry.path)) {
+        if matches!(entry.inode.content, Content::Regular(_)) {
+            files.insert(entry.ino, entry.path);
+        }
+    }
+    for entry in work.tree.walk().filter(|entry| !is_password(&entry.path)) {
+        if let Some(of) = files.get(&entry.ino) {
+            return Err(Error::Passwords { path: entry.path, of: of.clone() });
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn run<C>(
