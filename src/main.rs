@@ -34,6 +34,7 @@ fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
     match &cli.command {
         None => cmd::convert::run(&cli.convert),
         Some(Command::Verify(args)) => cmd::verify::run(args),
+        Some(Command::Explain(args)) => cmd::explain::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
         Some(Command::Trust(TrustCommand::Update(args))) => cmd::trust_update::run(args),

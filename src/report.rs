@@ -565,6 +565,15 @@ impl Summary<'_> {
         if !counts.is_empty() {
             writeln!(f, "  paths of the layer: {} (-v lists them)", counts.join(", "))?;
         }
+        let is_added = |c: &&Change| c.action == Action::Added && c.rule != "R1" && c.rule != "R15";
+        let added = changes.iter().filter(is_added).count();
+        if added > 0 {
+            let image = Escaped(self.report.image.path.as_os_str().as_bytes());
+            writeln!(
+                f,
+                "  added for the host: {added} files (oci2sysext explain {image} says what they do)"
+            )?;
+        }
         let privileged: Vec<_> = changes.iter().filter(|c| c.rule == PRIVILEGED).collect();
         if !privileged.is_empty() {
             let named = privileged.iter().take(NAMED).map(|c| format!("/{}", Escaped(&c.path)));

@@ -17,7 +17,7 @@ use crate::image::erofs::{self, Compression};
 use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
-use crate::sysext::Whiteouts;
+use crate::sysext::{Repair, Repairs, Whiteouts};
 use crate::trust::{SignerOptions, Words};
 use crate::verify::SignedIdentity;
 
@@ -100,6 +100,12 @@ pub struct Extension {
     pub whiteouts: Whiteouts,
     /// Whether a layer with set-uid files and the like is refused (row 61).
     pub deny_setuid: bool,
+    /// What is added so that the extension works on the host.
+    pub repairs: Repairs,
+    /// Units to start though the layer does not enable them (R22).
+    pub enable: Vec<String>,
+    /// Units not to start though the layer enables them (R22).
+    pub no_enable: Vec<String>,
     /// Where the labels come from.
     pub labels: Labels,
 }
@@ -179,7 +185,7 @@ impl Request {
         }
         Ok(Self {
             image,
-            extension: extension(args),
+            extension: extension(args)?,
             output: Output {
                 path,
                 format,
@@ -277,8 +283,18 @@ fn words(args: &TrustArgs) -> crate::error::Result<Words> {
     })
 }
 
-fn extension(args: &ConvertArgs) -> Extension {
-    Extension {
+fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
+    let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
+    if asks_for_units && !args.repairs.has(Repair::Units) {
+        return Err(Error::new(
+            format!(
+                "found --enable or --no-enable with --repairs {}, expected units among the repairs",
+                args.repairs
+            ),
+            "add units to --repairs, or leave --enable and --no-enable away",
+        ));
+    }
+    Ok(Extension {
         id: args.id.clone(),
         version_id: args.version_id.clone(),
         sysext_level: args.sysext_level.clone(),
@@ -290,13 +306,16 @@ fn extension(args: &ConvertArgs) -> Extension {
             WhiteoutsArg::Refuse => Whiteouts::Refuse,
         },
         deny_setuid: args.deny.contains(&DenyArg::Setuid),
+        repairs: args.repairs.clone(),
+        enable: args.enable.clone(),
+        no_enable: args.no_enable.clone(),
         labels: match &*args.selinux {
             "image" => Labels::Image,
             "host" => Labels::Host,
             "none" => Labels::None,
             directory => Labels::Directory(directory.into()),
         },
-    }
+    })
 }
 
 fn format(args: &ConvertArgs) -> Result<Format, Error> {

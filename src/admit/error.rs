@@ -119,7 +119,8 @@ impl Fault for Error {
             }
             Self::OtherName { .. } => {
                 "a registry can serve another image under the tag: do not use it, unless you know \
-                 that it is meant; then give it the name with --name, or keep yours with --rename"
+                 that it is meant; then give it the name with --name, or keep yours with --rename \
+                 (a label may come from the base image)"
             }
             Self::NoName { .. } => {
                 "ask the publisher to sign the name: cosign sign -a name=NAME; or name the image \

@@ -2,6 +2,7 @@
 
 pub mod convert;
 pub mod dump;
+pub mod explain;
 pub mod fsck;
 pub mod terminal;
 pub mod trust_update;
