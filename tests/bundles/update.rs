@@ -6,14 +6,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use oci2sysext::error::Fault;
 use oci2sysext::oci::Digest;
+use oci2sysext::trust::{Locations, SignerOptions, TrustSources, Words, decide};
+use oci2sysext::verify::{CertificateIdentity, Matcher};
 use rcgen::{KeyPair, PKCS_ED25519};
 use serde_json::{Value, json};
 
 use super::common::command::{Outcome, Workdir};
 use super::common::faults::{Reply, Server};
-use super::pki::{Pki, sign};
-use super::world::good_chain;
+use super::pki::{Certificates, ISSUER, Pki, SIGNED, SUBJECT, sign};
+use super::world::{bundle_verdict, certificate_bundle, good_chain, statement};
 
 const LATER: &str = "2099-01-01T00:00:00Z";
 const BEFORE: &str = "2026-01-01T00:00:00Z";
@@ -304,4 +307,45 @@ fn the_compiled_in_root_accepts_no_other_repository() {
     assert_eq!(outcome.code, 3, "{outcome:#?}");
     assert!(outcome.stderr.contains("threshold"), "{outcome:#?}");
     assert!(!place.file().exists());
+}
+
+/// Conversions read what was fetched; where there is nothing, or all of it is over, the compiled-in
+/// root counts. What cannot be read is an error.
+#[test]
+fn conversions_use_what_was_fetched() {
+    let place = Place::new();
+    let pki = Pki::default();
+    let sources = TrustSources {
+        keys_dir: place.work.path("none"),
+        compiled_in: vec![],
+        locations: Locations { trusted_root: Some(place.file()), ..Locations::default() },
+        as_root: false,
+    };
+    let words = Words {
+        signer: SignerOptions {
+            identity: Some(CertificateIdentity {
+                subject: Matcher::exact(SUBJECT).unwrap(),
+                issuer: Matcher::exact(ISSUER).unwrap(),
+            }),
+            ..SignerOptions::default()
+        },
+        ..Words::default()
+    };
+    let bundle = certificate_bundle(&pki, &good_chain(&pki), &statement());
+    let accepted = || {
+        let decision = decide(&sources, &words, &"q.test/a:1".parse().unwrap());
+        let decision = decision.map_err(|error| error.exit_code().number())?;
+        let policy = decision.requirements().next().unwrap();
+        Ok(bundle_verdict(&bundle, policy).is_ok())
+    };
+    fs::create_dir(place.file().parent().unwrap()).unwrap();
+    let write = |text: &str| fs::write(place.file(), text).unwrap();
+    assert_eq!(accepted(), Ok(false));
+    write(&pki.trusted_root(&good_chain(&pki)).to_string());
+    assert_eq!(accepted(), Ok(true));
+    let over = Certificates { root: (SIGNED - 900, SIGNED + 900), ..Certificates::default() };
+    write(&pki.trusted_root(&pki.chain(&over)).to_string());
+    assert_eq!(accepted(), Ok(false));
+    write("nonsense");
+    assert_eq!(accepted(), Err(3));
 }

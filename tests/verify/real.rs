@@ -14,6 +14,7 @@ use oci2sysext::verify::{
 };
 use serde::Deserialize;
 
+use super::common::{need, tools};
 use super::{SIGNATURE, code, key, reason, repository};
 
 /// A folder of the shared data, if it is here.
@@ -439,5 +440,72 @@ fn the_fulcio_row_with_one_thing_wrong() {
             annotations.remove(&format!("dev.sigstore.cosign/{name}")).unwrap();
         }
         assert_eq!(verdict(&good, &candidates), Err(4), "{name}");
+    }
+}
+
+/// Whether skopeo takes a fixture by a requirement: it has no blobs, which are asked for last.
+fn skopeo_accepts(skopeo: &Path, fixture: &Path, requirement: &serde_json::Value) -> bool {
+    let work = tempfile::tempdir().unwrap();
+    let policy = serde_json::json!({
+        "default": [{ "type": "reject" }],
+        "transports": { "dir": { "": [requirement] } },
+    });
+    fs::write(work.path().join("policy.json"), policy.to_string()).unwrap();
+    let mut command = std::process::Command::new(skopeo);
+    command.arg("--policy").arg(work.path().join("policy.json")).args(["copy", "-q"]);
+    command.arg(format!("dir:{}", fixture.display()));
+    let output = command.arg(format!("dir:{}", work.path().join("out").display())).output();
+    let text = String::from_utf8(output.unwrap().stderr).unwrap();
+    let rejected = text.contains("Source image rejected");
+    assert!(rejected || text.contains("reading blob"), "{text}");
+    !rejected
+}
+
+/// Keys and certificates with a log, as containers/image's own fixtures have them: both accept the
+/// good ones and nothing else.
+#[test]
+fn skopeo_says_the_same_of_logs_and_certificates() {
+    const NAME: &str = "skopeo_says_the_same_of_logs_and_certificates";
+    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let skopeo = need!(tools::of(tools::FORKY, "skopeo"), "no skopeo");
+    let file = |name: &str| serde_json::json!(folder.join(name));
+    let fulcio = |issuer: &str, email: &str, log: &str| {
+        serde_json::json!({
+            "fulcio": {
+                "caPath": file("fulcio_v1.crt.pem"), "oidcIssuer": issuer, "subjectEmail": email,
+            },
+            "rekorPublicKeyPath": file(log),
+        })
+    };
+    let key = |key: &str, log: &str| serde_json::json!({ "keyPath": file(key), "rekorPublicKeyPath": file(log) });
+    let (issuer, email) = ("https://github.com/login/oauth", "mitr@redhat.com");
+    for (name, requirement, expected) in [
+        ("fulcio-rekor", fulcio(issuer, email, "rekor.pub"), true),
+        ("fulcio-rekor", fulcio(issuer, "x@redhat.com", "rekor.pub"), false),
+        ("fulcio-rekor", fulcio(issuer, "MITR@redhat.com", "rekor.pub"), false),
+        ("fulcio-rekor", fulcio("https://github.com/login", email, "rekor.pub"), false),
+        ("fulcio-rekor", fulcio(issuer, email, "cosign.pub"), false),
+        ("fulcio-rekor", key("cosign.pub", "rekor.pub"), false),
+        ("key-rekor", key("cosign2.pub", "rekor.pub"), true),
+        ("key-rekor", key("cosign.pub", "rekor.pub"), false),
+        ("key-rekor", key("cosign2.pub", "cosign.pub"), false),
+        ("key-rekor", fulcio(issuer, email, "rekor.pub"), false),
+    ] {
+        let repository = match name {
+            "key-rekor" => "192.168.64.2:5000/cosign-signed/key-1",
+            _ => "192.168.64.2:5000/cosign-signed/fulcio-rekor-1",
+        };
+        let mut requirement = requirement.clone();
+        requirement["type"] = serde_json::json!("sigstoreSigned");
+        requirement["signedIdentity"] =
+            serde_json::json!({ "type": "exactRepository", "dockerRepository": repository });
+        let fixture = folder.join(format!("dir-img-cosign-{name}-valid"));
+        let manifest = fs::read(fixture.join("manifest.json")).unwrap();
+        let candidates = signature_files(&fixture);
+        let asked = format!("{repository}:latest");
+        let ours = by_policy(&asked, &requirement, Digest::of(&manifest), &candidates);
+        assert_eq!(ours.is_ok(), expected, "{requirement}: {ours:?}");
+        let theirs = skopeo_accepts(&skopeo, &fixture, &requirement);
+        assert_eq!(theirs, expected, "{requirement}");
     }
 }
