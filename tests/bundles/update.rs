@@ -34,10 +34,6 @@ struct Place {
     expires: [&'static str; 4],
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Canonical JSON, as far as it is needed here: sorted, and nothing to escape.
 fn canonical(value: &Value) -> String {
     match value {
@@ -54,7 +50,10 @@ fn canonical(value: &Value) -> String {
 }
 
 fn signed(value: &Value, keys: &[(&str, &KeyPair)]) -> Vec<u8> {
-    let signature = |(id, key): &(&str, &KeyPair)| json!({ "keyid": id, "sig": hex(&sign(key, canonical(value).as_bytes())) });
+    let signature = |(id, key): &(&str, &KeyPair)| {
+        let bytes = sign(key, canonical(value).as_bytes());
+        json!({ "keyid": id, "sig": hex::encode(bytes) })
+    };
     let signatures: Vec<_> = keys.iter().map(signature).collect();
     json!({ "signed": value, "signatures": signatures }).to_string().into_bytes()
 }
@@ -70,7 +69,7 @@ fn root(version: u64, expires: &str, key: &KeyPair) -> Value {
         "consistent_snapshot": false,
         "keys": { "k": {
             "keytype": "ed25519", "scheme": "ed25519",
-            "keyval": { "public": hex(key.public_key_raw()) },
+            "keyval": { "public": hex::encode(key.public_key_raw()) },
         }},
         "roles": { "root": role, "timestamp": role, "snapshot": role, "targets": role },
     })
@@ -80,9 +79,9 @@ impl Place {
     /// A repository with a good trust root, not yet fetched.
     fn new() -> Self {
         let files = Arc::new(Mutex::new(BTreeMap::<String, Vec<u8>>::new()));
-        let served = Arc::clone(&files);
+        let published = Arc::clone(&files);
         let server = Server::http(move |request, _| {
-            let files = served.lock().unwrap();
+            let files = published.lock().unwrap();
             files.get(&request.path).map_or_else(|| Reply::new(404, ""), |file| Reply::ok(&**file))
         });
         let pki = Pki::default();
