@@ -48,6 +48,11 @@ pub(super) fn by_policy(
                 let identity = signed.identity.identity(scopes.asked.as_ref());
                 let policy = by_sigstore(signed, identity, path, sources.as_root)?
                     .ok_or_else(|| unsupported("pki, not supported yet"))?;
+                // What the command line demands of signatures by key, no policy takes back.
+                let policy = match signed.signer {
+                    Signer::Keys(_) => words.signer.with_transparency(policy, sources.as_root)?,
+                    _ => policy,
+                };
                 policies.push(policy.with_annotations(words.annotations.clone()));
             }
         }
