@@ -48,6 +48,7 @@ impl Cli {
             Some(Command::Explain(args)) => args.json,
             Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
             Some(Command::VerifyBundle(args)) => args.json,
+            Some(Command::Trust(TrustCommand::Update(args))) => args.json,
         }
     }
 }
@@ -64,9 +65,36 @@ pub enum Command {
     Dump(ImageArgs),
     /// Read an EROFS image back, and decode and check all that it holds
     Fsck(ImageArgs),
+    /// Whom to believe, besides keys
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Verify that a sigstore bundle signs a file (the client of sigstore's conformance tests)
     #[command(hide = true)]
     VerifyBundle(Box<VerifyBundleArgs>),
+}
+
+/// What to do about whom to believe.
+#[derive(Debug, Subcommand)]
+pub enum TrustCommand {
+    /// Fetch the current authorities and logs of sigstore's public instance, or of another one (TUF)
+    Update(UpdateArgs),
+}
+
+/// The words of an update.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Where to fetch from, as `cosign initialize` has it
+    #[arg(long, value_name = "URL", default_value = "https://tuf-repo-cdn.sigstore.dev")]
+    pub mirror: String,
+    /// The first root of another instance (root.json), which everything is verified from
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    pub root: Option<PathBuf>,
+    /// The file to write; default: the one that conversions look for
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Report errors as a JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The image of a subcommand.

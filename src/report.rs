@@ -118,8 +118,9 @@ pub struct Certificate {
     pub subject: String,
     /// Who vouched for the holder.
     pub issuer: String,
-    /// When it was signed, RFC 3339.
-    pub time: String,
+    /// When it was signed, RFC 3339, if that is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
 }
 
 impl Certificate {
@@ -128,7 +129,7 @@ impl Certificate {
         Self {
             subject: Escaped(certified.subject.as_bytes()).to_string(),
             issuer: Escaped(certified.issuer.as_bytes()).to_string(),
-            time: certified.time.to_string(),
+            time: certified.time.map(|time| time.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod dump;
 pub mod explain;
 pub mod fsck;
 pub mod terminal;
+pub mod trust_update;
 pub mod verify;
 pub mod verify_bundle;
 
