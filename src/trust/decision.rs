@@ -119,9 +119,9 @@ fn by_sigstore(
             let intermediates = intermediates.transpose()?.unwrap_or_default();
             let subject = PkiSubject::new(subject_email.as_deref(), subject_hostname.as_deref())
                 .map_err(|problem| Error::Matcher { option: "pki", problem })?;
-            let signer = PkiSigner::new(&roots, &intermediates, subject, now)
+            let holder = PkiSigner::new(&roots, &intermediates, subject, now)
                 .map_err(|problem| unusable("pki", problem))?;
-            Ok(Policy::pki(signer, identity))
+            Ok(Policy::pki(holder, identity))
         }
     }
 }
