@@ -47,6 +47,11 @@ pub(super) fn by_policy(
             Requirement::Sigstore(signed) => {
                 let identity = signed.identity.identity(scopes.asked.as_ref());
                 let policy = by_sigstore(signed, identity, path, sources.as_root)?;
+                // What the command line demands of signatures by key, no policy takes back.
+                let policy = match signed.signer {
+                    Signer::Keys(_) => words.signer.with_transparency(policy, sources)?,
+                    _ => policy,
+                };
                 policies.push(policy.with_annotations(words.annotations.clone()));
             }
         }
