@@ -111,16 +111,15 @@ impl<'r> Examination<'r> {
 
     /// Each signature, and what each requirement says of it.
     pub fn findings(&self) -> Vec<report::Finding> {
-        let policies: Vec<_> = self.decision.iter().flat_map(Decision::requirements).collect();
-        let each = |candidate| policies.iter().map(move |policy| (candidate, *policy));
-        let found = self.candidates.iter().flat_map(each).enumerate();
-        found
-            .map(|(index, (candidate, policy))| {
-                let requirement = index.checked_rem(policies.len()).unwrap_or_default() + 1;
+        let mut findings = Vec::new();
+        for candidate in &self.candidates {
+            let policies = self.decision.iter().flat_map(Decision::requirements);
+            for (requirement, policy) in (1..).zip(policies) {
                 let verdict = verify::image(&self.claim, std::slice::from_ref(candidate), policy);
-                report::Finding::new(requirement, candidate, &verdict)
-            })
-            .collect()
+                findings.push(report::Finding::new(requirement, candidate, &verdict));
+            }
+        }
+        findings
     }
 
     /// Admits the image if every requirement is satisfied (row 15), all by the same digest.

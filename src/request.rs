@@ -203,10 +203,7 @@ impl Wanted {
     /// Finds the meaning of a verification's words.
     pub fn from_args(args: &VerifyArgs) -> crate::error::Result<Self> {
         let reference: Reference = args.reference.parse()?;
-        let mut limits = Limits::default();
-        for limit in &args.limit {
-            limits.set(&limit.name, limit.value);
-        }
+        let limits = Limits::with(&args.limit);
         // Where a copy lies says nothing of what it is called.
         let of_reference = match reference {
             Reference::Registry { .. } => Some(name_of(&reference)),

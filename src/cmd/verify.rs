@@ -1,6 +1,5 @@
 //! `oci2sysext verify REFERENCE`: whether an image would be accepted, and why; no layer is fetched.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use super::terminal;
@@ -8,7 +7,6 @@ use crate::admit::{self, Examination, Precautions};
 use crate::cli::VerifyArgs;
 use crate::error::Result;
 use crate::escape::Escaped;
-use crate::image;
 use crate::oci::{Digest, Platform, Reference};
 use crate::publish;
 use crate::report::{self, Finding, Verification, Warning};
@@ -33,9 +31,9 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     found.accepted = result.is_ok();
     found.error = result.as_ref().err().map(crate::error::Error::to_json);
     if !args.quiet {
-        eprint!("{}", talk(args, &found));
+        terminal::say(talk(args, &found));
     }
-    print(args, &found).map_err(image::Error::Io)?;
+    print(args, &found)?;
     result
 }
 
@@ -94,23 +92,18 @@ fn write_digest(args: &VerifyArgs, found: &Verification) -> Result<()> {
 }
 
 /// Data: the report, or the one line that later steps want.
-fn print(args: &VerifyArgs, found: &Verification) -> io::Result<()> {
-    let wants_digest = args.output_manifest_digest.as_deref() == Some(Path::new("-"));
-    let text = if args.json {
-        serde_json::to_string_pretty(found)?
-    } else if !found.accepted {
+fn print(args: &VerifyArgs, found: &Verification) -> Result<(), publish::Error> {
+    if args.json {
+        return terminal::print_json(found);
+    }
+    if !found.accepted {
         return Ok(());
-    } else {
-        let digest = found.digest.map(|digest| digest.to_string());
-        match found.pinned.clone().filter(|_| !wants_digest).or(digest) {
-            Some(line) => line,
-            None => return Ok(()),
-        }
-    };
-    match writeln!(io::stdout(), "{text}") {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+    }
+    let wants_digest = args.output_manifest_digest.as_deref() == Some(Path::new("-"));
+    let digest = found.digest.map(|digest| digest.to_string());
+    match found.pinned.clone().filter(|_| !wants_digest).or(digest) {
+        Some(line) => terminal::print(&format!("{line}\n")),
+        None => Ok(()),
     }
 }
 
