@@ -52,7 +52,7 @@ pub(super) fn by_policy(
                     Signer::Keys(_) => words.signer.with_transparency(policy, sources)?,
                     _ => policy,
                 };
-                policies.push(policy.with_annotations(words.annotations.clone()));
+                policies.push(policy.with_demands(words.demands.clone()));
             }
         }
     }
