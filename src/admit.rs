@@ -20,7 +20,7 @@ use crate::report;
 use crate::request::{Trust, Wanted};
 use crate::trust::{self, Decision, TrustSources};
 use crate::verify::{
-    self, Candidate, Claim, LayerDescriptor, Policy, Reason, Signed, Unverified, Verified,
+    self, Candidate, Claim, LayerDescriptor, Policy, Signed, Unverified, Verified,
 };
 
 /// An image that was found, and whose word would count.
@@ -193,29 +193,23 @@ impl<'r> Examination<'r> {
         decision: &Decision,
         warn: bool,
     ) -> Result<verify::Accepted> {
-        let accepted = match verify::image(&self.claim, &self.candidates, policy) {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                return Err(match self.only_the_index(&error, decision) {
-                    Some(telling) => telling.into(),
-                    None => error.into(),
-                });
-            }
-        };
+        let accepted = verify::image(&self.claim, &self.candidates, policy)
+            .map_err(|error| self.unsigned(error, decision))?;
         for warning in accepted.warnings().iter().filter(|_| warn) {
             tracing::warn!("{warning}");
         }
         Ok(accepted)
     }
 
-    /// Of the rejections under a policy, the one that its publisher can do something about.
-    fn only_the_index(&self, error: &verify::Error, decision: &Decision) -> Option<Error> {
-        let verify::Error::NoSignatureAccepted { rejections, .. } = error else { return None };
-        let index = self.found.resolved.index.as_ref().filter(|_| !decision.index)?.digest;
-        let is_of_index =
-            |reason: &Reason| matches!(reason, Reason::OtherImage { found } if *found == index);
-        let only = rejections.iter().all(|rejection| is_of_index(&rejection.reason));
-        only.then(|| Error::OnlyIndexSigned { index, origin: decision.origin.clone() })
+    /// A policy that finds no signature may look past one of the index.
+    fn unsigned(&self, error: verify::Error, decision: &Decision) -> crate::error::Error {
+        match (&error, &self.found.resolved.index) {
+            (verify::Error::Unsigned { image }, Some(index)) if !decision.index => {
+                let (image, index, origin) = (*image, index.digest, decision.origin.clone());
+                Error::UnsignedInstance { image, index, origin }.into()
+            }
+            _ => error.into(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
 use crate::oci::{Digest, ImageConfig, Resolved, Source};
-use crate::publish::{Destination, Published};
+use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
@@ -32,9 +32,10 @@ pub trait Progress {
 
 /// Converts an image as requested.
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
-    let destination =
-        Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
+    let target = Target::open(&request.output.path, request.output.force)?;
     let Opened { mut source, resolved, signature, image } = Opened::open(request)?;
+    // A registry that is slow to say what it has holds up nobody else.
+    let destination = target.lock(request.output.if_locked)?;
 
     let mut changes = Changes::default();
     let built = match &request.output.format {

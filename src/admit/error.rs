@@ -29,10 +29,14 @@ pub enum Error {
         /// Two of them.
         digests: [Digest; 2],
     },
-    /// A policy wants the image itself signed, and only its index is (P5).
-    #[error("only the index {index} is signed, but {origin} wants the image itself signed")]
-    OnlyIndexSigned {
-        /// The index.
+    /// A policy wants the image itself signed; a signature of its index does not count (P5).
+    #[error(
+        "found no signature of {image}, which {origin} demands besides any of its index {index}"
+    )]
+    UnsignedInstance {
+        /// The image.
+        image: Digest,
+        /// The index that it was selected from.
         index: Digest,
         /// Where the policy is from.
         origin: TrustOrigin,
@@ -82,7 +86,7 @@ pub enum Error {
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NotLookedAt { .. } | Self::OnlyIndexSigned { .. } => ExitCode::Signature,
+            Self::NotLookedAt { .. } | Self::UnsignedInstance { .. } => ExitCode::Signature,
             Self::NoRequirement => ExitCode::Trust,
             _ => ExitCode::Identity,
         }
@@ -91,7 +95,7 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::NotLookedAt { .. } => "admit.not-looked-at",
-            Self::OnlyIndexSigned { .. } => "admit.only-index-signed",
+            Self::UnsignedInstance { .. } => "admit.unsigned-instance",
             Self::NoRequirement => "admit.no-requirement",
             Self::DifferentDigests { .. } => "admit.different-digests",
             Self::OtherName { .. } => "admit.other-name",
@@ -107,8 +111,8 @@ impl Fault for Error {
                 "add a file to /etc/containers/registries.d with use-sigstore-attachments: true \
                  for the registry (containers-registries.d(5))"
             }
-            Self::OnlyIndexSigned { .. } => {
-                "ask the publisher to sign the images, too: cosign sign --recursive"
+            Self::UnsignedInstance { .. } => {
+                "ask the publisher to sign the images, too, not only the index: cosign sign --recursive"
             }
             Self::NoRequirement => "give the publisher's key with --key FILE",
             Self::DifferentDigests { .. } => {
