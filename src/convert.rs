@@ -50,13 +50,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
-        Format::Erofs(compression) => {
-            let options = erofs::Options {
-                compression: *compression,
-                threads: request.threads,
-                ..erofs::Options::default()
-            };
-            let mut writer = erofs::Writer::new(destination.stage()?, &options)?;
+        Format::Erofs(options) => {
+            let mut writer = erofs::Writer::new(destination.stage()?, options)?;
             let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
             let staged = writer.finish(extension.sysext.tree())?;
             extension.built(staged, None, erofs::Contents::size)
@@ -168,6 +163,7 @@ impl VerifiedImage<'_> {
             name: name.clone(),
             image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
             platform: self.config.platform.clone(),
+            latest: extension.latest,
             created: sysext::created(self.config.created_at()),
             id: extension.id.clone(),
             version_id: extension.version_id.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use oci2sysext::image::erofs::{Contents, Reader, Writer, check};
+use oci2sysext::image::erofs::{Contents, Reader, SelfCheck, Writer, check};
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{
     self, Content, Directory, DumpContent, Ino, Inode, Stat, Timestamp, Tree, Xattrs,
@@ -11,7 +11,7 @@ use oci2sysext::tree::{
 use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
-use crate::{fsck, noise, store, text, variants};
+use crate::{VARIANTS, fsck, noise, store, text, variants};
 
 /// Contents in memory, for dumps that are compared.
 #[derive(Clone, Debug)]
@@ -132,16 +132,16 @@ fn lines(tree: &Tree<Bytes>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(72))]
 
     #[test]
-    fn trees_come_back(tree in arbitrary_tree(), variant in 0..6usize) {
+    fn trees_come_back(tree in arbitrary_tree(), variant in 0..VARIANTS.len()) {
         let options = &variants()[variant];
         let file = NamedTempFile::new().unwrap();
         let mut writer = Writer::new(file.reopen().unwrap(), options).unwrap();
         let stored = store_tree(&mut writer, &tree);
         let staged = writer.finish(&stored).unwrap();
-        check(staged.file(), &stored).unwrap();
+        check(staged.file(), &stored, SelfCheck::Full).unwrap();
         let reader = Reader::open(staged.file().try_clone().unwrap()).unwrap();
         let image = reader.image(&Limits::default()).unwrap();
         let back = map(&image.tree, |located| {

@@ -4,11 +4,15 @@ use std::io::{self, Read};
 
 use super::super::format::{
     ChunkIndex, EROFS_CHUNK_FORMAT_BLKBITS_MASK, EROFS_CHUNK_FORMAT_INDEXES,
-    EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED, EROFS_INODE_COMPRESSED_COMPACT,
-    EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE, EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR,
-    Z_EROFS_COMPRESSION_LZ4, Z_EROFS_PCLUSTER_MAX_DSIZE, Z_EROFS_PCLUSTER_MAX_SIZE,
+    EROFS_FEATURE_INCOMPAT_48BIT, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED,
+    EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE,
+    EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR, MapHeader, Z_EROFS_ADVISE_EXTENTS,
+    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_LZMA,
+    Z_EROFS_COMPRESSION_ZSTD, Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE,
+    Z_EROFS_PCLUSTER_MAX_SIZE,
 };
-use super::super::{BLOCK, lz4, size};
+use super::super::{BLOCK, codec, lz4, size};
+use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
 use super::{Reader, corrupt, unsupported};
@@ -19,10 +23,19 @@ use crate::image::Error;
 pub struct File<'a> {
     reader: &'a Reader,
     inode: Inode,
-    lclusters: Option<Lclusters>,
+    map: Map,
     position: u64,
     /// A part of the contents that was decompressed: from where, and the bytes.
     decompressed: (u64, Vec<u8>),
+}
+
+/// What tells where the contents are.
+#[derive(Debug)]
+enum Map {
+    /// The inode.
+    Inode,
+    Lclusters(Lclusters),
+    Encoded(Encoded),
 }
 
 /// A part of the contents.
@@ -55,9 +68,52 @@ impl<'a> File<'a> {
     pub(super) fn new(reader: &'a Reader, inode: Inode) -> Result<Self, Error> {
         let compressed =
             matches!(inode.layout, EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL);
-        let lclusters =
-            if compressed && inode.size > 0 { Some(Lclusters::new(reader, &inode)?) } else { None };
-        Ok(Self { reader, inode, lclusters, position: 0, decompressed: (0, Vec::new()) })
+        let map = if compressed && inode.size > 0 {
+            let start = inode.body.next_multiple_of(8);
+            let header: MapHeader = reader.structure(start)?;
+            let encoded = inode.layout == EROFS_INODE_COMPRESSED_FULL
+                && header.h_advise.get() & Z_EROFS_ADVISE_EXTENTS != 0
+                && header.h_clusterbits & Z_EROFS_FRAGMENT_INODE == 0
+                && reader.has(EROFS_FEATURE_INCOMPAT_48BIT);
+            if encoded {
+                let (nid, size) = (inode.nid, inode.size);
+                Map::Encoded(Encoded::new(reader, nid, size, &header, start + 8)?)
+            } else {
+                Map::Lclusters(Lclusters::new(reader, &inode)?)
+            }
+        } else {
+            Map::Inode
+        };
+        Ok(Self { reader, inode, map, position: 0, decompressed: (0, Vec::new()) })
+    }
+
+    /// Goes through all extents without decoding them: each must be somewhere in the image.
+    pub(in super::super) fn walk(mut self) -> Result<(), Error> {
+        while self.position < self.inode.size {
+            let extent = self.extent()?;
+            match extent.source {
+                Source::Hole => {}
+                Source::Plain { position } => self.reader.expect(position, extent.length)?,
+                Source::Interlaced { position } => self.reader.expect(position, BLOCK)?,
+                Source::Compressed { position, length, algorithm, .. } => {
+                    self.expect_sizes(extent.length, length)?;
+                    self.expect_algorithm(algorithm)?;
+                    self.reader.expect(position, length)?;
+                }
+                Source::Fragment { offset } => {
+                    let packed = self.packed()?;
+                    let end = offset.checked_add(extent.length);
+                    if end.is_none_or(|end| end > packed.size) {
+                        return Err(corrupt(format!(
+                            "found a fragment of inode {} at {offset} of {}",
+                            self.inode.nid, packed.size
+                        )));
+                    }
+                }
+            }
+            self.position = extent.start + extent.length;
+        }
+        Ok(())
     }
 
     /// Fills `bytes` with what comes next.
@@ -105,11 +161,14 @@ impl<'a> File<'a> {
 
     /// The extent that `position` is in.
     fn extent(&self) -> Result<Extent, Error> {
-        let extent = match (&self.lclusters, self.inode.layout) {
-            (Some(lclusters), _) => lclusters.extent(self.reader, self.position)?,
-            (None, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
-            (None, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
-            (None, layout) => return Err(unsupported(format!("found the data layout {layout}"))),
+        let extent = match (&self.map, self.inode.layout) {
+            (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.position)?,
+            (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.position)?,
+            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
+            (Map::Inode, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
+            (Map::Inode, layout) => {
+                return Err(unsupported(format!("found the data layout {layout}")));
+            }
         };
         let end = extent.start.checked_add(extent.length);
         let end = end.filter(|&end| end <= self.inode.size && end > self.position);
@@ -124,7 +183,7 @@ impl<'a> File<'a> {
 
     fn flat(&self) -> Extent {
         let size = self.inode.size;
-        let position = u64::from(self.inode.i_u) * BLOCK;
+        let position = self.inode.first_block() * BLOCK;
         let tail = if self.inode.layout == EROFS_INODE_FLAT_INLINE {
             // A size of whole blocks has a whole block as its tail.
             size - (size - 1) / BLOCK * BLOCK
@@ -174,61 +233,76 @@ impl<'a> File<'a> {
 
     fn decompress(&self, extent: &Extent) -> Result<Vec<u8>, Error> {
         let nid = self.inode.nid;
-        if extent.length > Z_EROFS_PCLUSTER_MAX_DSIZE {
-            return Err(corrupt(format!(
-                "found {} bytes in a cluster of inode {nid}",
-                extent.length
-            )));
-        }
-        let mut bytes = vec![0; size(extent.length)];
+        let mut bytes = Vec::new();
         match extent.source {
-            Source::Compressed {
-                algorithm: Z_EROFS_COMPRESSION_LZ4,
-                position,
-                length,
-                partial,
-            } => {
-                if length > u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
-                    return Err(corrupt(format!(
-                        "found a cluster of {length} bytes in inode {nid}"
-                    )));
-                }
+            Source::Compressed { position, length, algorithm, partial } => {
+                self.expect_sizes(extent.length, length)?;
+                self.expect_algorithm(algorithm)?;
+                bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
                 let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
                 let skip =
                     if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
                 let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
-                let whole = if partial || !padded {
-                    lz4::decompress_start(block, &mut bytes)
-                } else {
-                    lz4::decompress(block, &mut bytes)
+                let whole = !partial && padded;
+                let decoded = match algorithm {
+                    Z_EROFS_COMPRESSION_ZSTD => codec::unzstd(block, &mut bytes, whole),
+                    Z_EROFS_COMPRESSION_DEFLATE => codec::inflate(block, &mut bytes),
+                    _ if whole => lz4::decompress(block, &mut bytes),
+                    _ => lz4::decompress_start(block, &mut bytes),
                 };
-                if !whole {
+                if !decoded {
+                    let name = name_of(algorithm);
                     return Err(corrupt(format!(
-                        "found a broken LZ4 block at {position}, expected {} bytes of inode {nid}",
+                        "found a broken {name} cluster at {position}, expected {} bytes of inode {nid}",
                         extent.length
                     )));
                 }
-            }
-            Source::Compressed { algorithm, .. } => {
-                return Err(unsupported(format!("found the algorithm {algorithm} in inode {nid}")));
             }
             Source::Interlaced { position } => {
                 if extent.length > BLOCK {
                     return Err(corrupt(format!("found a long plain cluster in inode {nid}")));
                 }
-                let mut block = vec![0; size(BLOCK)];
-                self.reader.read_at(&mut block, position)?;
-                block.rotate_left(size(extent.start % BLOCK));
-                bytes.iter_mut().zip(block).for_each(|(to, from)| *to = from);
+                bytes = vec![0; size(BLOCK)];
+                self.reader.read_at(&mut bytes, position)?;
+                bytes.rotate_left(size(extent.start % BLOCK));
+                bytes.truncate(size(extent.length));
             }
             Source::Plain { .. } | Source::Hole | Source::Fragment { .. } => {}
         }
         Ok(bytes)
     }
 
-    fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
+    fn expect_sizes(&self, length: u64, stored: u64) -> Result<(), Error> {
+        if length <= Z_EROFS_PCLUSTER_MAX_DSIZE && stored <= u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
+            return Ok(());
+        }
+        let nid = self.inode.nid;
+        Err(corrupt(format!("found a cluster of {stored} bytes for {length} in inode {nid}")))
+    }
+
+    /// Fails for an algorithm that is not known here, or that the superblock does not announce.
+    fn expect_algorithm(&self, algorithm: u8) -> Result<(), Error> {
+        let (nid, name) = (self.inode.nid, name_of(algorithm));
+        if !matches!(
+            algorithm,
+            Z_EROFS_COMPRESSION_LZ4 | Z_EROFS_COMPRESSION_DEFLATE | Z_EROFS_COMPRESSION_ZSTD
+        ) {
+            return Err(unsupported(format!(
+                "found {name} in inode {nid}, expected LZ4, DEFLATE or Zstandard"
+            )));
+        }
+        if !self.reader.announces(algorithm) {
+            return Err(corrupt(format!(
+                "found {name} in inode {nid}, which the superblock does not announce"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The packed inode.
+    fn packed(&self) -> Result<Inode, Error> {
         let packed = self.reader.superblock.packed_nid.get();
         if packed == 0 || packed == self.inode.nid {
             return Err(corrupt(format!(
@@ -236,9 +310,22 @@ impl<'a> File<'a> {
                 self.inode.nid
             )));
         }
-        let mut file = File::new(self.reader, self.reader.inode(packed)?)?;
+        self.reader.inode(packed)
+    }
+
+    /// Whether the last bytes are in the packed inode.
+    fn has_fragment(&self) -> bool {
+        match &self.map {
+            Map::Inode => false,
+            Map::Lclusters(lclusters) => lclusters.has_fragment(),
+            Map::Encoded(encoded) => encoded.has_fragment(),
+        }
+    }
+
+    fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
+        let mut file = File::new(self.reader, self.packed()?)?;
         // The packed inode has no fragments itself, so this does not go deeper.
-        if file.lclusters.as_ref().is_some_and(Lclusters::has_fragment) {
+        if file.has_fragment() {
             return Err(corrupt("found a fragment of the packed inode".to_owned()));
         }
         file.position = offset;
@@ -247,6 +334,16 @@ impl<'a> File<'a> {
         let filled = file.fill(bytes);
         self.reader.packed.replace(file.decompressed);
         filled
+    }
+}
+
+fn name_of(algorithm: u8) -> String {
+    match algorithm {
+        Z_EROFS_COMPRESSION_LZ4 => "LZ4".to_owned(),
+        Z_EROFS_COMPRESSION_LZMA => "LZMA".to_owned(),
+        Z_EROFS_COMPRESSION_DEFLATE => "DEFLATE".to_owned(),
+        Z_EROFS_COMPRESSION_ZSTD => "Zstandard".to_owned(),
+        other => format!("the algorithm {other}"),
     }
 }
 

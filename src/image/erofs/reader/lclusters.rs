@@ -2,11 +2,10 @@
 
 use super::super::format::{
     EROFS_INODE_COMPRESSED_FULL, LclusterIndex, MapHeader, Z_EROFS_ADVISE_BIG_PCLUSTER_1,
-    Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_ADVISE_EXTENTS,
-    Z_EROFS_ADVISE_FRAGMENT_PCLUSTER, Z_EROFS_ADVISE_INLINE_PCLUSTER,
-    Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE, Z_EROFS_LCLUSTER_TYPE_HEAD2,
-    Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN, Z_EROFS_LI_D0_CBLKCNT,
-    Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
+    Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_ADVISE_FRAGMENT_PCLUSTER,
+    Z_EROFS_ADVISE_INLINE_PCLUSTER, Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE,
+    Z_EROFS_LCLUSTER_TYPE_HEAD2, Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN,
+    Z_EROFS_LI_D0_CBLKCNT, Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
 };
 use super::super::{BLOCK, size};
 use super::data::{Extent, Source};
@@ -100,13 +99,10 @@ impl Lclusters {
             lclusters.tail = Some(Tail { head: None, place });
             return Ok(lclusters);
         }
-        let extents = full && lclusters.advises(Z_EROFS_ADVISE_EXTENTS);
-        if header.h_clusterbits != 0 || extents {
+        if header.h_clusterbits != 0 {
             return Err(unsupported(format!(
-                "found logical clusters of 2^(12+{}) bytes{} in inode {}",
-                header.h_clusterbits,
-                if extents { " as extents" } else { "" },
-                inode.nid
+                "found logical clusters of 2^(12+{}) bytes in inode {}",
+                header.h_clusterbits, inode.nid
             )));
         }
         let both = Z_EROFS_ADVISE_BIG_PCLUSTER_1 | Z_EROFS_ADVISE_BIG_PCLUSTER_2;
