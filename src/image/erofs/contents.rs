@@ -65,7 +65,7 @@ impl Bodies<'_> {
     }
 
     /// `i_u` of a file: its first block, or the number of its blocks.
-    pub fn i_u(&self, record: &Record, layout: u16) -> u32 {
+    pub fn i_u(record: &Record, layout: u16) -> u32 {
         let blocks = |bytes: u64| u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
         match layout {
             EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL => blocks(record.stored),

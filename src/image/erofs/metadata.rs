@@ -369,7 +369,7 @@ impl<'a> Plan<'a> {
                 })?,
             Content::Regular(contents) => {
                 let found = *record.insert(self.record(ino, contents)?);
-                self.bodies.i_u(found, shape.layout)
+                Bodies::i_u(found, shape.layout)
             }
         };
         self.write_header(out, ino, &shape, stat, content.file_type(), i_u);

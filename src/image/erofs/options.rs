@@ -242,13 +242,13 @@ impl Plan {
     ///
     /// About what fills a cluster: less would leave a part of it unused, and trying it first
     /// would compress it twice.
-    pub fn small(&self) -> usize {
+    pub fn small(self) -> usize {
         let cluster = self.cluster.bytes();
         if self.extents { cluster } else { (2 * cluster).min(256 << 10) }
     }
 
     /// The most input that one cluster of Zstandard is offered.
-    pub fn piece(&self) -> usize {
+    pub fn piece(self) -> usize {
         if self.extents { self.cluster.bytes() } else { 2 * self.cluster.bytes() }
     }
 }

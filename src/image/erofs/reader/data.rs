@@ -77,7 +77,7 @@ impl<'a> File<'a> {
                 && reader.has(EROFS_FEATURE_INCOMPAT_48BIT);
             if encoded {
                 let (nid, size) = (inode.nid, inode.size);
-                Map::Encoded(Encoded::new(reader, nid, size, &header, start + 8)?)
+                Map::Encoded(Encoded::new(reader, nid, size, header, start + 8)?)
             } else {
                 Map::Lclusters(Lclusters::new(reader, &inode)?)
             }

@@ -45,7 +45,7 @@ impl Encoded {
         reader: &Reader,
         nid: u64,
         size: u64,
-        header: &MapHeader,
+        header: MapHeader,
         end: u64,
     ) -> Result<Self, Error> {
         let advise = header.h_advise.get();
