@@ -149,6 +149,8 @@ impl<'r> Examination<'r> {
         }
         let mut all = accepted.iter();
         let Some(first) = all.next() else { return Err(Error::NoRequirement.into()) };
+        // Several requirements are a policy's, which wants the image itself signed (P5): all of
+        // them are about the same digest.
         if let Some(other) = all.find(|other| *other.digest != *first.digest) {
             let digests = [*first.digest, *other.digest];
             return Err(Error::DifferentDigests { digests }.into());
@@ -166,7 +168,12 @@ impl<'r> Examination<'r> {
             signature: report::Signature::verified(&accepted, &decision.origin),
             signed: Some(*first.digest),
             names: accepted.iter().map(|accepted| accepted.signed_reference.clone()).collect(),
-            signed_at: accepted.iter().filter_map(|accepted| accepted.time).max(),
+            // One that has no time, or an old one, is not made younger by another.
+            signed_at: accepted
+                .iter()
+                .map(|accepted| accepted.time)
+                .collect::<Option<Vec<_>>>()
+                .and_then(|times| times.into_iter().min()),
             annotations: accepted.into_iter().map(|accepted| accepted.annotations).collect(),
         })
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::LimitArg;
+use crate::sysext::Repairs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,6 +23,7 @@ Examples:
   oci2sysext --key publisher.pub -o /var/lib/extensions/ registry.example/sysexts:42.htop
   oci2sysext --key publisher.pub oci:./layout:42.htop
   oci2sysext verify --key publisher.pub registry.example/sysexts:42.htop
+  oci2sysext explain iwd.raw
   oci2sysext dump iwd.raw";
 
 /// Turn the layer of a signed container image into a systemd system extension.
@@ -43,8 +45,10 @@ impl Cli {
         match &self.command {
             None => self.convert.json,
             Some(Command::Verify(_)) => false,
+            Some(Command::Explain(args)) => args.json,
             Some(Command::Dump(args) | Command::Fsck(args)) => args.json,
             Some(Command::VerifyBundle(args)) => args.json,
+            Some(Command::Trust(TrustCommand::Update(args))) => args.json,
         }
     }
 }
@@ -54,13 +58,43 @@ impl Cli {
 pub enum Command {
     /// Check an image's signatures, and convert nothing
     Verify(Box<VerifyArgs>),
+    /// Say what merging an extension does on a host: of an image, or of a reference, which is
+    /// converted as always, but not published
+    Explain(Box<ConvertArgs>),
     /// List what an EROFS image holds, one line a path (composefs-dump(5))
     Dump(ImageArgs),
     /// Read an EROFS image back, and decode and check all that it holds
     Fsck(ImageArgs),
+    /// Whom to believe, besides keys
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Verify that a sigstore bundle signs a file (the client of sigstore's conformance tests)
     #[command(hide = true)]
     VerifyBundle(Box<VerifyBundleArgs>),
+}
+
+/// What to do about whom to believe.
+#[derive(Debug, Subcommand)]
+pub enum TrustCommand {
+    /// Fetch the current authorities and logs of sigstore's public instance, or of another one (TUF)
+    Update(UpdateArgs),
+}
+
+/// The words of an update.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Where to fetch from, as `cosign initialize` has it
+    #[arg(long, value_name = "URL", default_value = "https://tuf-repo-cdn.sigstore.dev")]
+    pub mirror: String,
+    /// The first root of another instance (root.json), which everything is verified from
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    pub root: Option<PathBuf>,
+    /// The file to write; default: the one that conversions look for
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Report errors as a JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The image of a subcommand.
@@ -335,9 +369,17 @@ pub struct ConvertArgs {
     /// Keep caches that shadow the host's (icon cache, schemas, modules.dep …)
     #[arg(long, help_heading = "Extension")]
     pub keep_caches: bool,
-    /// What to add so that services start and users exist; for now only "none"
-    #[arg(long, value_enum, default_value_t = RepairsArg::None, help_heading = "Extension")]
-    pub repairs: RepairsArg,
+    /// What is added so that services start, users and files exist and defaults arrive on the
+    /// host: all, none, or some of units,alternatives,users,state,etc and, which are not in all,
+    /// caches,selinux
+    #[arg(long, value_name = "LIST", default_value = "all", help_heading = "Extension")]
+    pub repairs: Repairs,
+    /// Start a unit of the extension on the host, though the layer does not enable it
+    #[arg(long, value_name = "UNIT", help_heading = "Extension")]
+    pub enable: Vec<String>,
+    /// Do not start a unit on the host, though the layer enables it
+    #[arg(long, value_name = "UNIT", help_heading = "Extension")]
+    pub no_enable: Vec<String>,
 
     /// Compression threads; default: one for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -393,13 +435,6 @@ pub enum WhiteoutsArg {
 pub enum DenyArg {
     /// Set-user-ID and set-group-ID files and file capabilities
     Setuid,
-}
-
-/// What is added to an extension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RepairsArg {
-    /// Nothing; what would help is reported
-    None,
 }
 
 #[cfg(test)]

@@ -12,13 +12,14 @@ use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
-use crate::oci::{Digest, ImageConfig, Platform, Source};
+use crate::oci::{Digest, ImageConfig, Platform, Resolved, Source};
 use crate::publish::{Destination, Published};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
-use crate::sysext::{self, Fates, Sysext, SysextOptions};
+use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
+use crate::unnamed;
 use crate::verify::{self, Blob, LayerDescriptor, Verified};
 
 /// Hears how far a conversion is.
@@ -33,20 +34,7 @@ pub trait Progress {
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
     let destination =
         Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
-    let wanted = &request.image;
-    let decision = admit::trusted(wanted)?;
-    let precautions = Precautions::new(wanted)?;
-    let mut source = admit::open(wanted)?;
-    let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
-    let resolved = source.resolve(&platform)?;
-    precautions.check_resolved(&resolved)?;
-    let admitted = Examination::new(wanted, decision, &mut source, &resolved)?.admit()?;
-    let manifest = &admitted.manifest;
-    let config = verify::config(manifest, &source.config(&manifest.config)?)?;
-    resolved.check_platform(&config, wanted.platform.as_ref())?;
-    let layers = verify::layers(manifest, &config)?;
-    let bound = precautions.check_image(&admitted, &config, &layers)?;
-    let image = VerifiedImage { request, config, layers, bound };
+    let Opened { mut source, resolved, signature, image } = Opened::open(request)?;
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
@@ -76,13 +64,13 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
     Ok(Report {
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         source: report::Source {
-            reference: wanted.reference.to_string(),
+            reference: request.image.reference.to_string(),
             manifest: resolved.manifest.digest,
             index: resolved.index.as_ref().map(|index| index.digest),
             platform: image.config.platform.to_string(),
             created: image.config.created.clone(),
         },
-        signature: admitted.signature,
+        signature,
         layer: built.layer,
         base: built.base,
         extension: built.extension,
@@ -96,6 +84,48 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
         },
         changes,
     })
+}
+
+/// Converts an image into a file without a name, which is gone when it is closed.
+pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
+    let Opened { mut source, image, .. } = Opened::open(request)?;
+    let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
+    let options = erofs::Options {
+        compression: erofs::Compression::None,
+        threads: request.threads,
+        ..erofs::Options::default()
+    };
+    let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
+    let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
+    Ok((writer.finish(extension.sysext.tree())?, changes))
+}
+
+/// An image that was admitted, and where its layers come from.
+struct Opened<'a> {
+    source: Source,
+    resolved: Resolved,
+    signature: report::Signature,
+    image: VerifiedImage<'a>,
+}
+
+impl<'a> Opened<'a> {
+    fn open(request: &'a Request) -> Result<Self> {
+        let wanted = &request.image;
+        let decision = admit::trusted(wanted)?;
+        let precautions = Precautions::new(wanted)?;
+        let mut source = admit::open(wanted)?;
+        let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
+        let resolved = source.resolve(&platform)?;
+        precautions.check_resolved(&resolved)?;
+        let admitted = Examination::new(wanted, decision, &mut source, &resolved)?.admit()?;
+        let manifest = &admitted.manifest;
+        let config = verify::config(manifest, &source.config(&manifest.config)?)?;
+        resolved.check_platform(&config, wanted.platform.as_ref())?;
+        let layers = verify::layers(manifest, &config)?;
+        let bound = precautions.check_image(&admitted, &config, &layers)?;
+        let image = VerifiedImage { request, config, layers, bound };
+        Ok(Self { source, resolved, signature: admitted.signature, image })
+    }
 }
 
 /// An image whose documents are verified, and whose layers therefore can be.
@@ -123,7 +153,10 @@ impl VerifiedImage<'_> {
         let blob = blobs.get(lower.len())?;
         blobs.progress.converting();
 
-        let fates = Fates { keep_caches: request.extension.keep_caches };
+        let fates = Fates {
+            keep_caches: request.extension.keep_caches,
+            state: request.extension.repairs.has(Repair::State),
+        };
         let fate = |path: &[u8]| fates.fate(path);
         let options = LayerOptions { limits: &request.limits, fate: &fate, keep_ima: false };
         let tree = layer::read(&blob, &options, sink)?;
@@ -172,6 +205,9 @@ impl VerifiedImage<'_> {
             keep_caches: extension.keep_caches,
             whiteouts: extension.whiteouts,
             deny_setuid: extension.deny_setuid,
+            repairs: extension.repairs.clone(),
+            enable: extension.enable.clone(),
+            no_enable: extension.no_enable.clone(),
             rename: image.checks.rename,
             unverified: matches!(image.trust, Trust::Nobody),
             limits: limits.clone(),

@@ -2,7 +2,9 @@
 //!
 //! Go's parser takes the last of two equal keys and ignores their case, others take the first;
 //! whoever signed a document must have read the same one as we do (CVE-2021-41190 and its kin;
-//! L6, rows 8, 9, 11).
+//! L6, rows 8, 9, 11). A struct is an object ([`objects`]).
+
+mod objects;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -31,8 +33,22 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], max_depth: usize) -> Result<T, S
     UniqueKeys { depth_left: max_depth }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
-        .and_then(|()| serde_json::from_str(text))
+        .and_then(|()| objects::read(&mut serde_json::Deserializer::from_str(text)))
         .map_err(|error| message(&error))
+}
+
+/// Reads a value of type `T` from what was parsed before, with the same rule for structs.
+pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+    objects::read(value).map_err(|error| message(&error))
+}
+
+/// Reads a value of type `T` from what a program or service of the user's wrote, with the same rule
+/// for structs and no other: keys may be there twice.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = objects::read(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// The keys of the object in `bytes`; fails if one of them is `known` but for its case, which

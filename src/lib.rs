@@ -15,8 +15,8 @@
 //! | [`image`] | a sysext | [`image::Staged`], an EROFS or composefs image, read back and checked |
 //! | [`publish`] | a staged image | [`publish::Published`], whole or not at all |
 //!
-//! [`tree`] is the plain data that the rooms hand on, [`report`] what they did, and
-//! [`error`] what each failure means to a caller.
+//! [`tree`] is the plain data that the rooms hand on, [`report`] what they did, [`explain`] what
+//! merging the extension does, and [`error`] what each failure means to a caller.
 
 pub mod oci;
 pub mod trust;
@@ -33,6 +33,7 @@ pub mod convert;
 pub mod admit;
 pub mod request;
 pub mod report;
+pub mod explain;
 
 pub mod error;
 pub mod escape;

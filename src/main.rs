@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use oci2sysext::cli::{Cli, Command};
+use oci2sysext::cli::{Cli, Command, TrustCommand};
 use oci2sysext::error::{Error, ExitCode as ErrorCode};
 use oci2sysext::escape::Escaped;
 use oci2sysext::{cmd, request, signals};
@@ -34,8 +34,10 @@ fn run(cli: &Cli) -> oci2sysext::error::Result<()> {
     match &cli.command {
         None => cmd::convert::run(&cli.convert),
         Some(Command::Verify(args)) => cmd::verify::run(args),
+        Some(Command::Explain(args)) => cmd::explain::run(args),
         Some(Command::Dump(args)) => cmd::dump::run(args),
         Some(Command::Fsck(args)) => cmd::fsck::run(args),
+        Some(Command::Trust(TrustCommand::Update(args))) => cmd::trust_update::run(args),
         Some(Command::VerifyBundle(args)) => cmd::verify_bundle::run(args),
     }
 }

@@ -118,8 +118,9 @@ pub struct Certificate {
     pub subject: String,
     /// Who vouched for the holder.
     pub issuer: String,
-    /// When it was signed, RFC 3339.
-    pub time: String,
+    /// When it was signed, RFC 3339, if that is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
 }
 
 impl Certificate {
@@ -128,7 +129,7 @@ impl Certificate {
         Self {
             subject: Escaped(certified.subject.as_bytes()).to_string(),
             issuer: Escaped(certified.issuer.as_bytes()).to_string(),
-            time: certified.time.to_string(),
+            time: certified.time.map(|time| time.to_string()),
         }
     }
 }
@@ -563,6 +564,15 @@ impl Summary<'_> {
             .collect();
         if !counts.is_empty() {
             writeln!(f, "  paths of the layer: {} (-v lists them)", counts.join(", "))?;
+        }
+        let is_added = |c: &&Change| c.action == Action::Added && c.rule != "R1" && c.rule != "R15";
+        let added = changes.iter().filter(is_added).count();
+        if added > 0 {
+            let image = Escaped(self.report.image.path.as_os_str().as_bytes());
+            writeln!(
+                f,
+                "  added for the host: {added} files (oci2sysext explain {image} says what they do)"
+            )?;
         }
         let privileged: Vec<_> = changes.iter().filter(|c| c.rule == PRIVILEGED).collect();
         if !privileged.is_empty() {

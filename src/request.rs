@@ -18,7 +18,7 @@ use crate::image::erofs::{self, SelfCheck};
 use crate::limits::Limits;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
-use crate::sysext::Whiteouts;
+use crate::sysext::{Repair, Repairs, Whiteouts};
 use crate::trust::{SignerOptions, Words};
 use crate::verify::SignedIdentity;
 
@@ -104,6 +104,12 @@ pub struct Extension {
     pub latest: Option<i64>,
     /// Whether a layer with set-uid files and the like is refused (row 61).
     pub deny_setuid: bool,
+    /// What is added so that the extension works on the host.
+    pub repairs: Repairs,
+    /// Units to start though the layer does not enable them (R22).
+    pub enable: Vec<String>,
+    /// Units not to start though the layer enables them (R22).
+    pub no_enable: Vec<String>,
     /// Where the labels come from.
     pub labels: Labels,
 }
@@ -277,8 +283,22 @@ fn words(args: &TrustArgs) -> crate::error::Result<Words> {
 }
 
 fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
+<<<<<<< HEAD
     Ok(Extension {
         latest: latest(args, std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
+=======
+    let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
+    if asks_for_units && !args.repairs.has(Repair::Units) {
+        return Err(Error::new(
+            format!(
+                "found --enable or --no-enable with --repairs {}, expected units among the repairs",
+                args.repairs
+            ),
+            "add units to --repairs, or leave --enable and --no-enable away",
+        ));
+    }
+    Ok(Extension {
+>>>>>>> sign3
         id: args.id.clone(),
         version_id: args.version_id.clone(),
         sysext_level: args.sysext_level.clone(),
@@ -290,6 +310,9 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
             WhiteoutsArg::Refuse => Whiteouts::Refuse,
         },
         deny_setuid: args.deny.contains(&DenyArg::Setuid),
+        repairs: args.repairs.clone(),
+        enable: args.enable.clone(),
+        no_enable: args.no_enable.clone(),
         labels: match &*args.selinux {
             "image" => Labels::Image,
             "host" => Labels::Host,
@@ -297,6 +320,7 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
             directory => Labels::Directory(directory.into()),
         },
     })
+<<<<<<< HEAD
 }
 
 /// `--mtime`, else what the environment says (reproducible-builds.org).
@@ -315,6 +339,8 @@ fn latest(args: &ConvertArgs, of_environment: Option<&OsStr>) -> Result<Option<i
             "unset it, or set it to the output of \"date +%s\"",
         )),
     }
+=======
+>>>>>>> sign3
 }
 
 fn format(args: &ConvertArgs) -> Result<Format, Error> {

@@ -19,6 +19,8 @@ mod conformance;
 mod logs;
 #[path = "bundles/mutations.rs"]
 mod mutations;
+#[path = "bundles/own_authority.rs"]
+mod own_authority;
 #[path = "bundles/pki.rs"]
 mod pki;
 #[path = "bundles/real.rs"]
@@ -29,5 +31,7 @@ mod rejects;
 mod rows;
 #[path = "bundles/signers.rs"]
 mod signers;
+#[path = "bundles/update.rs"]
+mod update;
 #[path = "bundles/world.rs"]
 mod world;

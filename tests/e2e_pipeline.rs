@@ -61,6 +61,8 @@ fn an_image_equals_the_reference_pipeline() {
             key.display().to_string(),
             "--tls-verify=false".to_owned(),
             "--force".to_owned(),
+            // The pipeline adds nothing for the host.
+            "--repairs=none".to_owned(),
             format!("--compress={compress}"),
         ]));
         assert!(image.is_file(), "./mc.raw is the default\n{outcome:#?}");

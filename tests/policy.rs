@@ -16,9 +16,12 @@ mod cases;
 mod files;
 #[path = "policy/mirrors.rs"]
 mod mirrors;
+#[path = "policy/pki.rs"]
+mod pki;
 #[path = "policy/verify.rs"]
 mod verify;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +34,9 @@ use common::sign::{Key, Signer};
 use common::tarball::Tarball;
 use common::tools;
 use serde_json::{Value, json};
+
+/// A payload, and what is annotated beside it.
+type Annotated = (String, BTreeMap<String, String>);
 
 /// A registry with signed images, and two keys.
 struct Site {
@@ -112,6 +118,16 @@ impl Site {
 
     /// Puts signatures, payloads and what their annotations say, beside what has `digest`.
     fn sign(&self, repository: &str, digest: &str, signatures: &[(String, String)]) {
+        let annotated = |(payload, signature): &(String, String)| {
+            let name = "dev.cosignproject.cosign/signature".to_owned();
+            (payload.clone(), BTreeMap::from([(name, signature.clone())]))
+        };
+        let signatures: Vec<_> = signatures.iter().map(annotated).collect();
+        self.sign_with(repository, digest, &signatures);
+    }
+
+    /// The same with all the annotations.
+    fn sign_with(&self, repository: &str, digest: &str, signatures: &[Annotated]) {
         let image = signature_image(signatures);
         let tag = format!("{}.sig", digest.replace(':', "-"));
         let source = format!("dir:{}", image.path().display());
@@ -200,19 +216,19 @@ fn payload(name: &str, digest: &str, optional: &Value) -> String {
 }
 
 /// An image of signatures, as containers' directory transport keeps images.
-fn signature_image(signatures: &[(String, String)]) -> tempfile::TempDir {
+fn signature_image(signatures: &[Annotated]) -> tempfile::TempDir {
     let image = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(image.path().join(name), bytes).unwrap();
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
-    for (payload, signature) in signatures {
+    for (payload, annotations) in signatures {
         write(&sha256(payload.as_bytes()), payload.as_bytes());
         diff_ids.push(json!(digest(payload.as_bytes())));
         layers.push(json!({
             "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
             "size": payload.len(),
             "digest": digest(payload.as_bytes()),
-            "annotations": { "dev.cosignproject.cosign/signature": signature },
+            "annotations": annotations,
         }));
     }
     let config = json!({

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic, too")]
 
+mod common;
+
 #[path = "verify/keys.rs"]
 mod keys;
 #[path = "verify/mutations.rs"]

@@ -26,6 +26,7 @@ pub mod decompress;
 pub mod digest;
 pub mod documents;
 pub mod erofs;
+pub mod explain;
 pub mod file_contexts;
 pub mod json;
 pub mod layer;
@@ -58,7 +59,7 @@ macro_rules! targets {
 }
 
 targets! {
-    base, bundle, certificate, decompress, digest, documents, erofs, file_contexts, json, layer,
-    os_release, policy_json, public_key, reference, registries_conf, registries_d, scan, signature,
+    base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
+    layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, scan, signature,
     trust_root,
 }

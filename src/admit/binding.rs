@@ -6,13 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Admitted, Error};
 use crate::error::Result;
-use crate::oci::{Digest, ImageConfig, Reference, Resolved};
+use crate::oci::{Digest, ImageConfig, Platform, Reference, Resolved};
 use crate::request::{Checks, Trust, Wanted, extension_in_tag};
 use crate::trust::{Accepted, Revoked, State, Tracked, TrustSources};
 use crate::verify::{LayerDescriptor, SignedName, Verified};
 
-/// Where images say their version and their name.
-const VERSION: &str = "org.opencontainers.image.version";
+/// Where images say their name.
 const TITLE: &str = "org.opencontainers.image.title";
 /// What the user misses without a state.
 const NOT_REMEMBERED: &str =
@@ -49,7 +48,10 @@ impl<'r> Precautions<'r> {
             (None, _) => None,
             (Some(_), Some(directory)) => match State::open(&directory, sources.as_root) {
                 // There is nothing in it that could be missed.
-                Err(error) if wanted.checks.state.is_none() && !directory.exists() => {
+                Err(error)
+                    if wanted.checks.state.is_none()
+                        && matches!(directory.try_exists(), Ok(false)) =>
+                {
                     tracing::warn!("{NOT_REMEMBERED} ({error}): give --state-dir DIR");
                     None
                 }
@@ -87,6 +89,7 @@ impl<'r> Precautions<'r> {
         config: &ImageConfig,
         layers: &[Verified<LayerDescriptor>],
     ) -> Result<Bound<'r>> {
+        self.check_digest("image configuration", admitted.manifest.config.digest)?;
         for layer in layers {
             self.check_digest("layer", layer.descriptor.digest)?;
             self.check_digest("layer", layer.diff_id)?;
@@ -100,9 +103,9 @@ impl<'r> Precautions<'r> {
         let name_is_signed = check_names(&wanted.checks, tag, admitted, config)?;
         let newest = match (state, followed(wanted)) {
             (Some(state), Some((repository, tag))) => {
-                let tracked = Tracked::new(repository, tag, &config.platform);
-                let (digest, version) = (admitted.manifest_digest(), config.label(VERSION));
-                let mut accepted = Accepted::new(digest, config.created_at(), version);
+                let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
+                let tracked = Tracked::new(repository, tag, &platform);
+                let mut accepted = Accepted::new(admitted.manifest_digest(), config.created_at());
                 accepted.signed_at = admitted.signed_at.map(|time| time.to_string());
                 if let Some(downgrade) = state.downgrade(&tracked, &accepted)? {
                     if !wanted.checks.allow_downgrade {

@@ -55,7 +55,7 @@ pub enum Error {
     /// The image, its index or one of its layers is revoked (`--deny-digests`).
     #[error("the {what} {digest} is in the list of --deny-digests, expected none that is")]
     Revoked {
-        /// `manifest`, `index` or `layer`.
+        /// `manifest`, `index`, `image configuration` or `layer`.
         what: &'static str,
         /// Its digest.
         digest: Digest,

@@ -13,7 +13,7 @@ use crate::verify::{Blob, Verified};
 const ROUNDS: usize = 8;
 
 /// Paths that are asked of every base: merged-usr symlinks (R26), and the directories of what is
-/// added (R1, R21).
+/// added (R1, R21 to R25).
 const ALWAYS: &[&[u8]] = &[
     b"bin",
     b"lib",
@@ -23,6 +23,11 @@ const ALWAYS: &[&[u8]] = &[
     b"usr/bin",
     b"usr/etc",
     b"usr/lib/extension-release.d",
+    b"usr/lib/sysusers.d",
+    b"usr/lib/systemd/system",
+    b"usr/lib/systemd/user",
+    b"usr/lib/tmpfiles.d",
+    b"usr/share/factory/var",
 ];
 
 /// What is asked of a base.
@@ -48,7 +53,11 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
     query: &Query<'_, C>,
     blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
 ) -> Result<Base, E> {
-    let compared = |path: &[u8]| is_compared(&query.extension.tree, path);
+    let alternatives = has_alternatives(&query.extension.tree);
+    let compared = |path: &[u8]| {
+        is_compared(&query.extension.tree, path)
+            || is_for_repairs(&query.extension.tree, path, alternatives)
+    };
     let mut wants = Wants::new(query.policy, &compared);
     for path in ALWAYS {
         wants.path(path);
@@ -93,6 +102,37 @@ fn is_compared<C>(extension: &Tree<Stored<C>>, path: &[u8]) -> bool {
         })
     };
     has(path) || from_top() || from_sbin()
+}
+
+/// Whether any link leads through the directory of alternatives.
+fn has_alternatives<C>(extension: &Tree<Stored<C>>) -> bool {
+    extension.walk().any(|entry| match &entry.inode.content {
+        Content::Symlink(target) => target.windows(13).any(|part| part == b"/alternatives"),
+        _ => false,
+    })
+}
+
+/// Whether a path of the base is one that the repairs ask for: what it chooses for links (R23),
+/// its own defaults (R21), directories of drop-ins (R22) and of what is copied to `var` (R25).
+fn is_for_repairs<C>(extension: &Tree<Stored<C>>, path: &[u8], alternatives: bool) -> bool {
+    let has = |path: &[u8]| extension.lookup(path).is_some();
+    let below = |top: &[u8]| path.strip_prefix(top).filter(|rest| !rest.is_empty());
+    if let Some(rest) = below(b"etc/") {
+        return has(path)
+            || has(&[b"usr/etc/", rest].concat())
+            || (alternatives && rest.starts_with(b"alternatives"));
+    }
+    if let Some(rest) = below(b"usr/etc/") {
+        return alternatives && rest.starts_with(b"alternatives");
+    }
+    if let Some(rest) = below(b"usr/share/factory/") {
+        return rest == b"var" || (rest.starts_with(b"var/") && has(rest));
+    }
+    let is_drop_in = |directory: &[u8]| {
+        let name = below(directory).and_then(|rest| rest.strip_prefix(b"/"));
+        name.is_some_and(|name| !name.contains(&b'/') && name.ends_with(b".d"))
+    };
+    is_drop_in(b"usr/lib/systemd/system") || is_drop_in(b"usr/lib/systemd/user")
 }
 
 /// Why the view does not answer.

@@ -2,8 +2,10 @@
 
 pub mod convert;
 pub mod dump;
+pub mod explain;
 pub mod fsck;
 pub mod terminal;
+pub mod trust_update;
 pub mod verify;
 pub mod verify_bundle;
 

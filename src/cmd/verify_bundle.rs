@@ -34,7 +34,8 @@ pub fn run(args: &VerifyBundleArgs) -> Result<()> {
     let by = match &proof.signatory {
         Signatory::Key(key) => key.name.clone(),
         Signatory::Certificate(certified) => {
-            format!("{:?} by {:?}, {}", certified.subject, certified.issuer, certified.time)
+            let time = certified.time.map(|time| format!(", {time}")).unwrap_or_default();
+            format!("{:?} by {:?}{time}", certified.subject, certified.issuer)
         }
     };
     eprintln!("{}: signed by {by}", proof.digest);

@@ -64,13 +64,12 @@ impl Dir {
     }
 
     /// The signature in a file; none if there is no such file.
-    fn candidate(&self, name: &str) -> Result<Option<Candidate>, Error> {
+    fn candidate(&self, name: &str) -> Option<Candidate> {
         // In base64, with annotations that may hold certificate chains: bounded as a document.
         let max = self.limits.manifest_size;
         let read = match self.folder.file(name) {
-            Ok(None) => return Ok(None),
+            Ok(None) => return None,
             Ok(Some(file)) => file.read(max),
-            Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => Err(error),
         };
         let signature = match read {
@@ -79,10 +78,10 @@ impl Dir {
             Err(error) => Err((error.exit_code(), error.to_string())),
         };
         let origin = name.to_owned();
-        Ok(Some(match signature {
+        Some(match signature {
             Ok((payload, annotations)) => Candidate::Payload { origin, payload, annotations },
             Err((exit_code, problem)) => Candidate::Unusable { origin, problem, exit_code },
-        }))
+        })
     }
 }
 
@@ -174,7 +173,7 @@ impl Transport for Dir {
         let mut candidates = Vec::new();
         for number in 1.. {
             let origin = format!("{prefix}signature-{number}");
-            let Some(candidate) = self.candidate(&origin)? else { break };
+            let Some(candidate) = self.candidate(&origin) else { break };
             if number > max {
                 let problem = format!("found more than {max} signatures: the rest is ignored");
                 let exit_code = ExitCode::Limit;

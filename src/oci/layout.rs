@@ -358,8 +358,8 @@ impl Layout {
                         found.push(Referrer::new(entry));
                     }
                 }
-                // Another image may lack what it likes.
-                Err(_) if is_named || !top => {}
+                // Another image may lack what it likes; what may be of this one is reported.
+                Err(_) if is_named => {}
                 Err(error) => candidates.push(Candidate::Unusable {
                     origin: origin(),
                     problem: error.to_string(),

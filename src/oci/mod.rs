@@ -31,7 +31,9 @@ pub use raw::RawManifest;
 pub use reference::{ImageName, Reference, Repository};
 #[cfg(fuzzing)]
 pub use registry::fuzz;
-pub use registry::{Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy};
+pub use registry::{
+    Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy, with_client,
+};
 pub use remote::Place;
 pub use resolve::{Resolved, select};
 pub use source::{Source, SourceOptions};

@@ -69,9 +69,10 @@ impl<'a> Name<'a> {
 
 /// The one form of a repository's name: Docker Hub has several host names, and hides `library/`.
 pub(crate) fn normal(repository: &Repository) -> Repository {
-    let Repository { host, path } = repository;
-    if !["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&&**host) {
-        return repository.clone();
+    // Host names are the same in any case (RFC 4343).
+    let (host, path) = (repository.host.to_ascii_lowercase(), &repository.path);
+    if !["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&&*host) {
+        return Repository { host, path: path.clone() };
     }
     let library = if path.contains('/') { "" } else { "library/" };
     Repository { host: "docker.io".to_owned(), path: format!("{library}{path}") }
@@ -146,6 +147,8 @@ mod tests {
             ("alpine", "docker.io/library/alpine"),
             ("user/alpine", "docker.io/user/alpine"),
             ("quay.io/alpine", "quay.io/alpine"),
+            ("LOCALHOST:5000/alpine", "localhost:5000/alpine"),
+            ("Docker.IO/alpine", "docker.io/library/alpine"),
             ("docker.io:443/alpine", "docker.io:443/alpine"),
             ("not-docker.io/alpine", "not-docker.io/alpine"),
         ] {

@@ -176,7 +176,28 @@ fn name(text: &str) -> Result<Name<'_>, Problem> {
             NAME_REGISTRY,
         ));
     }
-    Name::parse(text).map_err(|problem| (problem, GRAMMAR))
+    let name = Name::parse(text).map_err(|problem| (problem, GRAMMAR))?;
+    if let Some(host) = name.host.filter(|host| is_broken_address(host)) {
+        let problem = format!(
+            "found the host {:?}, expected a name whose last part is no number, or an address",
+            Escaped(host.as_bytes())
+        );
+        return Err((problem, GRAMMAR));
+    }
+    Ok(name)
+}
+
+/// Whether a host ends in a number, and is no address: every resolver makes something else of it
+/// (WHATWG URL, "ends in a number").
+fn is_broken_address(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = match hex {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()),
+    };
+    is_number && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
 /// `PATH[:REF]`, split at the first colon as containers/image does.
@@ -280,6 +301,33 @@ mod tests {
 
     use super::*;
     use crate::error::{ExitCode, Fault};
+
+    /// Found by the fuzz target `reference`: such a host was refused late, as a failing network.
+    #[test]
+    fn a_host_that_ends_in_a_number_is_an_address() {
+        for good in
+            ["127.0.0.1/a", "127.0.0.1:5000/a", "[::1]:5000/a", "h.5a/a", "h.0xg/a", "5.h/a"]
+        {
+            good.parse::<Reference>().unwrap_or_else(|error| panic!("{good}: {error}"));
+        }
+        for bad in [
+            "local5host.5000/a",
+            "local5host.5000:443/a",
+            "127.1/a",
+            "127.1:5000/a",
+            "1.2.3.4.5/a",
+            "256.0.0.1/a",
+            "01.2.3.4/a",
+            "0x7f.1/a",
+            "h.0x/a",
+            "h.0X1F/a",
+            "2130706433:5000/a",
+        ] {
+            let error = bad.parse::<Reference>().expect_err(bad);
+            assert_eq!(error.exit_code(), ExitCode::Usage, "{bad}");
+            assert!(bad.parse::<Repository>().is_err(), "{bad}");
+        }
+    }
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

@@ -103,6 +103,37 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
+    /// The layer has a file where one is to be added for the host.
+    #[error(
+        "{} is in the layer already, expected a free name for what the host needs",
+        Escaped(path)
+    )]
+    Taken {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// Another name of a file of passwords would bring them into the image.
+    #[error(
+        "{} is a hard link to {}, expected passwords under no other name",
+        Escaped(path),
+        Escaped(of)
+    )]
+    Passwords {
+        /// The path.
+        path: Vec<u8>,
+        /// The file of passwords.
+        of: Vec<u8>,
+    },
+    /// A unit that the user named is not the extension's.
+    #[error("{option} {unit:?}: {problem}")]
+    Unit {
+        /// The option.
+        option: &'static str,
+        /// The unit.
+        unit: String,
+        /// What was found, and what was expected.
+        problem: &'static str,
+    },
     /// A value from the image cannot be in a release file.
     #[error("the {source_of} has {key}={value:?}, expected {expected}")]
     Value {
@@ -195,6 +226,8 @@ impl Fault for Error {
             | Self::TwoPlaces { .. }
             | Self::TypeConflict { .. }
             | Self::NotDirectory { .. }
+            | Self::Taken { .. }
+            | Self::Passwords { .. }
             | Self::Unfit { .. }
             | Self::Value { .. }
             | Self::ReleaseFile { .. }
@@ -203,7 +236,7 @@ impl Fault for Error {
             | Self::NoLabel { .. }
             | Self::ContentsDropped { .. } => ExitCode::Malformed,
             Self::Whiteout { .. } | Self::Privileged { .. } => ExitCode::Audit,
-            Self::Name { .. } | Self::Option { .. } => ExitCode::Usage,
+            Self::Name { .. } | Self::Option { .. } | Self::Unit { .. } => ExitCode::Usage,
             Self::OtherRelease { .. } | Self::ReleaseMismatch { .. } => ExitCode::Identity,
             Self::Store { .. } => ExitCode::Io,
             Self::Base(error) => error.exit_code(),
@@ -217,6 +250,9 @@ impl Fault for Error {
             Self::TwoPlaces { .. } => "sysext.two-places",
             Self::TypeConflict { .. } => "sysext.type-conflict",
             Self::NotDirectory { .. } => "sysext.not-directory",
+            Self::Taken { .. } => "sysext.taken",
+            Self::Passwords { .. } => "sysext.passwords",
+            Self::Unit { .. } => "sysext.unit",
             Self::Unfit { .. } => "sysext.unfit",
             Self::Whiteout { .. } => "sysext.whiteout",
             Self::Privileged { .. } => "sysext.privileged",
@@ -247,7 +283,7 @@ impl Fault for Error {
                 "ask the image's publisher to leave the base's path as it is: \
                  the extension would hide what it leads to"
             }
-            Self::Unfit { .. } | Self::Value { .. } => {
+            Self::Unfit { .. } | Self::Passwords { .. } | Self::Value { .. } => {
                 "ask the image's publisher to build it anew without it"
             }
             Self::Whiteout { .. } => {
@@ -256,6 +292,8 @@ impl Fault for Error {
             Self::Privileged { .. } => {
                 "check the file, and run again without --deny setuid if it may have these rights"
             }
+            Self::Taken { .. } => "choose another name with --name, or leave the repair away (--repairs)",
+            Self::Unit { .. } => "name a unit file of the extension; with -v the report lists those that are not enabled",
             Self::Name { .. } => "choose another name with --name",
             Self::Option { .. } => "give another value",
             Self::OtherRelease { .. } => {

@@ -10,6 +10,8 @@ use crate::tree::{is_within, split};
 pub struct Fates {
     /// Whether caches that would shadow the host's stay (`--keep-caches`, R19).
     pub keep_caches: bool,
+    /// Whether what is in `var` is for the host (`--repairs state`, R25).
+    pub state: bool,
 }
 
 impl Fates {
@@ -30,15 +32,18 @@ impl Fates {
             b"usr" => Fate::Keep,
             // Where these go depends on the base, and on what else the layer has (R21, R26).
             b"etc" | b"lib" | b"lib64" | b"bin" | b"sbin" => Fate::Hold,
+            b"var" if self.state && rules::var_state(path, false).is_none() => Fate::Hold,
             _ => Fate::Drop,
         }
     }
 }
 
-/// Whether later rooms read the contents: policy (R30), accounts (R24), what is
-/// in var (R25), release files (row 69).
+/// Whether later rooms read the contents: policy (R30), units (R22), accounts (R24), what makes
+/// files (R25), release files (row 69).
 fn is_read(path: &[u8]) -> bool {
-    let accounts = |name: &[u8]| matches!(name, b"passwd" | b"group");
+    let accounts = |name: &[u8]| {
+        matches!(name, b"passwd" | b"group" | b"shadow" | b"gshadow" | b"subuid" | b"subgid")
+    };
     let policy = |path: &[u8]| {
         path == b"selinux/config"
             || (path.starts_with(b"selinux/")
@@ -52,6 +57,7 @@ fn is_read(path: &[u8]) -> bool {
         || is_within(path, rules::RELEASE_DIRECTORY)
         || is_within(path, rules::SYSUSERS)
         || is_within(path, rules::TMPFILES)
+        || split(path).is_some_and(|(parent, _)| rules::UNITS.contains(&parent))
 }
 
 #[cfg(test)]
@@ -72,9 +78,14 @@ mod tests {
             ("usr/lib/sysimage/rpm/rpmdb.sqlite", Fate::Drop),
             ("usr/share/info/dir", Fate::Drop),
             ("usr/etc/mc/mc.ext", Fate::Keep),
-            ("usr/etc/shadow", Fate::Drop),
+            ("usr/etc/shadow", Fate::Hold),
+            ("usr/etc/shadow-", Fate::Drop),
+            ("usr/lib/systemd/system/a.service", Fate::Hold),
+            ("usr/lib/systemd/system/a.service.d/a.conf", Fate::Keep),
             ("usr/etc/passwd", Fate::Hold),
-            ("etc/shadow", Fate::Drop),
+            ("etc/shadow", Fate::Hold),
+            ("etc/.pwd.lock", Fate::Drop),
+            ("var/lib/a/x", Fate::Drop),
             ("etc/group", Fate::Hold),
             ("etc/selinux/config", Fate::Hold),
             ("etc/selinux/targeted/contexts/files/file_contexts.local", Fate::Hold),
@@ -87,6 +98,10 @@ mod tests {
         ] {
             assert_eq!(fates.fate(path.as_bytes()), fate, "{path}");
         }
-        assert_eq!(Fates { keep_caches: true }.fate(b"usr/share/info/dir"), Fate::Keep);
+        let fates = Fates { keep_caches: true, state: true };
+        assert_eq!(fates.fate(b"usr/share/info/dir"), Fate::Keep);
+        assert_eq!(fates.fate(b"var/lib/a/x"), Fate::Hold);
+        assert_eq!(fates.fate(b"var/lib/rpm/x"), Fate::Drop);
+        assert_eq!(fates.fate(b"var/log/a/x"), Fate::Drop);
     }
 }

@@ -9,7 +9,6 @@ mod labels;
 mod merge;
 mod options;
 mod parents;
-mod policy_module;
 mod release;
 mod repairs;
 mod rules;
@@ -27,6 +26,7 @@ pub use error::Error;
 pub use fate::Fates;
 pub use options::{SysextOptions, Whiteouts};
 pub use release::{check_name, image_name, release_path};
+pub use repairs::{Repair, Repairs};
 pub use timestamps::created;
 
 use crate::base::Base;
@@ -93,16 +93,16 @@ pub fn convert<S: ContentSink>(
 ) -> Result<Sysext<S::Content>, Error> {
     check_name(&options.name)?;
     let mut work = Work::new(layer);
-    policy_module::survey(&work, changes);
-    repairs::survey(&work, base, &options.limits, changes);
     merge::run(&mut work, base, sink, changes)?;
     keep::require_usr(&work)?;
+    let begun = repairs::begin(&mut work, base, options, changes)?;
     etc::run(&mut work, changes)?;
     keep::run(&mut work, options.keep_caches, changes);
+    repairs::finish(begun, &mut work, base, options, changes)?;
     audit::run(&work, options, changes)?;
     whiteouts::run(&mut work, options, changes)?;
     parents::run(&mut work, base, options, changes)?;
-    repairs::owners(&work, base, changes);
+    repairs::owners(&work, base, &options.limits, changes);
     let release = release::run(&mut work, base, options, changes)?;
     timestamps::clamp(&mut work.tree, options.latest);
     if let Some(contexts) = options.contexts {

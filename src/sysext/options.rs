@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Repairs;
 use crate::limits::Limits;
 use crate::oci::Platform;
 use crate::selinux::FileContexts;
@@ -38,6 +39,12 @@ pub struct SysextOptions<'a> {
     pub whiteouts: Whiteouts,
     /// `--deny setuid` (row 61)
     pub deny_setuid: bool,
+    /// What is added so that the extension works on the host (`--repairs`).
+    pub repairs: Repairs,
+    /// `--enable` (R22)
+    pub enable: Vec<String>,
+    /// `--no-enable` (R22)
+    pub no_enable: Vec<String>,
     /// Whether the image's signature was not checked (`--insecure-skip-signature`).
     pub unverified: bool,
     /// How much of a file is read.

@@ -1,5 +1,5 @@
 //! The release file, by which systemd tells which hosts the extension is for: its name (R1, R2)
-//! and its fields (R3, R4), from the base's os-release, the image's platform and the user; a
+//! and its fields (R3 to R5), from the base's os-release, the image's platform and the user; a
 //! release file that the layer ships is the start of ours, or a reason to stop (row 69).
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::rules::{RELEASE_DIRECTORY, RELEASE_PREFIX};
 use super::work::{Work, read_held};
-use super::{Error, SysextOptions};
+use super::{Error, Repair, SysextOptions, repairs};
 use crate::base::{self, Base, os_release};
 use crate::layer::{Held, Stored};
 use crate::report::{Action, Changes};
@@ -72,10 +72,17 @@ pub(super) fn run<C>(
         None => None,
         Some(ino) => Some((read_shipped(work, &path, options)?, work.tree.inode(ino).stat.clone())),
     };
-    let (kept, left_out) = match &shipped {
+    let (mut kept, left_out) = match &shipped {
         Some((variables, _)) => kept_of_shipped(variables, &fields, base)?,
         None => Default::default(),
     };
+    let reload = String::from("EXTENSION_RELOAD_MANAGER");
+    if options.repairs.has(Repair::Units)
+        && repairs::needs_reload(work)
+        && !kept.iter().any(|(key, _)| *key == reload)
+    {
+        kept.push((reload, "1".to_owned()));
+    }
     let text = fields.text(options.unverified, &kept);
     let stat = if let Some((_, stat)) = &shipped {
         let reason = if left_out.is_empty() {

@@ -27,6 +27,9 @@ pub(super) const SYSUSERS: &[u8] = b"usr/lib/sysusers.d";
 /// Where a package says what it needs in `var` (R25).
 pub(super) const TMPFILES: &[u8] = b"usr/lib/tmpfiles.d";
 
+/// Where units are (R22).
+pub(super) const UNITS: [&[u8]; 2] = [b"usr/lib/systemd/system", b"usr/lib/systemd/user"];
+
 /// Every pattern covers the paths it matches and all below them.
 const PACKAGE_DATABASES: &[&str] = &[
     "usr/share/rpm",
@@ -112,6 +115,75 @@ const ETC_STATE: &[&str] = &[
     "crypto-policies/state",
     ".rpm-ostree*",
 ];
+
+/// What of `var` is no package's, but of the build or of one machine (R25).
+const VAR_STATE: &[&str] = &[
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/cache/dnf",
+    "var/cache/fontconfig",
+    "var/cache/ldconfig",
+    "var/cache/libdnf5",
+    "var/cache/man",
+    "var/cache/yum",
+    "var/cache/zypp",
+    "var/home",
+    "var/lib/alternatives",
+    "var/lib/apt",
+    "var/lib/dbus/machine-id",
+    "var/lib/dnf",
+    "var/lib/pacman",
+    "var/lib/rpm-state",
+    "var/lib/selinux",
+    "var/lib/systemd",
+    "var/lib/ucf",
+    "var/lib/yum",
+    "var/lock",
+    "var/log/journal",
+    "var/mnt",
+    "var/roothome",
+    "var/run",
+    "var/tmp",
+    "var/.updated",
+];
+
+/// Directories that every host has in `var`, with modes of its own (hier(7)).
+pub(super) fn is_of_every_var(path: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"cache",
+        b"cache/private",
+        b"db",
+        b"empty",
+        b"games",
+        b"lib",
+        b"lib/misc",
+        b"lib/private",
+        b"local",
+        b"log",
+        b"log/private",
+        b"mail",
+        b"opt",
+        b"spool",
+        b"spool/cron",
+        b"spool/mail",
+        b"usrlocal",
+    ];
+    path == b"var" || path.strip_prefix(b"var/").is_some_and(|name| NAMES.contains(&name))
+}
+
+/// R25: what of `var` no host gets: the build's own, and the contents of caches and logs, whose
+/// directories a service may need.
+pub(super) fn var_state(path: &[u8], is_directory: bool) -> Option<Rule> {
+    let rule = |reason| Some(Rule { id: "R25", reason });
+    if covered(VAR_STATE, path) {
+        return rule("state of the build or of one machine");
+    }
+    let is_in = |top: &[u8]| is_within(path, top);
+    if !is_directory && (is_in(b"var/cache") || is_in(b"var/log")) {
+        return rule("a cache or a log of the build");
+    }
+    package_database(path)
+}
 
 /// R18: the package manager's own records of one installation.
 pub(super) fn package_database(path: &[u8]) -> Option<Rule> {

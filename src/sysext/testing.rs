@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::{Error, Fates, Sysext, SysextOptions, Whiteouts, convert};
+use super::{Error, Fates, Repairs, Sysext, SysextOptions, Whiteouts, convert};
 use crate::base::{Base, BaseKind, BasePath};
 use crate::layer::{ContentSink, Fate, Held, LayerTree, SinkError, Stored, Whiteout};
 use crate::limits::Limits;
@@ -77,7 +77,7 @@ pub fn layer(text: &str) -> LayerTree<Arc<[u8]>> {
 
 fn stored(path: &[u8], bytes: &[u8]) -> Stored<Arc<[u8]>> {
     let size = u64::try_from(bytes.len()).unwrap();
-    match Fates::default().fate(path) {
+    match (Fates { state: true, ..Fates::default() }).fate(path) {
         Fate::Keep => Stored::Sunk { size, content: bytes.into() },
         Fate::Hold => Stored::Held(Arc::new(Held::new(bytes.into()))),
         Fate::Drop => Stored::Dropped { size },
@@ -130,6 +130,9 @@ pub fn options() -> SysextOptions<'static> {
         keep_caches: false,
         whiteouts: Whiteouts::Drop,
         deny_setuid: false,
+        repairs: Repairs::none(),
+        enable: Vec::new(),
+        no_enable: Vec::new(),
         unverified: false,
         limits: Limits::default(),
         contexts: None,

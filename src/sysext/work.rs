@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use super::Error;
 use super::rules::Rule;
-use crate::layer::{LayerTree, Stored, Whiteout};
-use crate::report::Changes;
-use crate::tree::{Content, Ino, Inode, Stat, Tree, components, is_within, join, split};
+use crate::layer::{Held, LayerTree, Stored, Whiteout};
+use crate::report::{Action, Changes};
+use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree, components, is_within, join, split};
 
 /// A layer's tree in the making of an extension.
 #[derive(Debug)]
@@ -64,6 +65,29 @@ impl<C> Work<C> {
             ino = next;
         }
         Ok(ino)
+    }
+
+    /// Adds a file of root's that the layer does not have, and notes by which rule and why.
+    pub fn add_file(
+        &mut self,
+        path: &str,
+        contents: Vec<u8>,
+        created: Timestamp,
+        (rule, reason): (&'static str, String),
+        changes: &mut Changes,
+    ) -> Result<(), Error> {
+        let path = path.as_bytes();
+        if self.tree.lookup(path).is_some() {
+            return Err(Error::Taken { path: path.to_vec() });
+        }
+        let (parent, _) = split(path).unwrap_or_default();
+        self.ensure_directory(parent)?;
+        let stat = Stat { mode: 0o644, mtime: created, ..Stat::default() };
+        let contents = Stored::Held(Arc::new(Held::new(contents.into())));
+        let ino = self.tree.add(Inode { stat, content: Content::Regular(contents) });
+        self.tree.link(path, ino);
+        changes.note(path, Action::Added, rule, reason);
+        Ok(())
     }
 
     /// Drops a path and all below it.

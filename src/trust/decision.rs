@@ -11,8 +11,8 @@ use super::{Decision, Error, MAX_CONFIGURATION, TrustOrigin, TrustSources, Words
 use jiff::Timestamp;
 
 use crate::verify::{
-    Authorities, CertificateIdentity, CertificateSigner, Logs, Matcher, NamedKey, Policy,
-    PublicKey, SignedIdentity, TrustRoot,
+    Authorities, CertificateIdentity, CertificateSigner, Logs, Matcher, NamedKey, PkiSigner,
+    PkiSubject, Policy, PublicKey, SignedIdentity, TrustRoot,
 };
 
 /// What a policy file says of an image; none if it accepts any, which is no reason to trust it.
@@ -46,8 +46,12 @@ pub(super) fn by_policy(
             Requirement::SignedBaseLayer => return Err(unsupported("signedBaseLayer")),
             Requirement::Sigstore(signed) => {
                 let identity = signed.identity.identity(scopes.asked.as_ref());
-                let policy = by_sigstore(signed, identity, path, sources.as_root)?
-                    .ok_or_else(|| unsupported("pki, not supported yet"))?;
+                let policy = by_sigstore(signed, identity, path, sources.as_root)?;
+                // What the command line demands of signatures by key, no policy takes back.
+                let policy = match signed.signer {
+                    Signer::Keys(_) => words.signer.with_transparency(policy, sources)?,
+                    _ => policy,
+                };
                 policies.push(policy.with_annotations(words.annotations.clone()));
             }
         }
@@ -63,41 +67,39 @@ pub(super) fn by_policy(
     }))
 }
 
-/// What a requirement of a sigstore signature means; none if it cannot be checked.
+/// What a requirement of a sigstore signature means.
 fn by_sigstore(
     signed: &SigstoreSigned,
     identity: SignedIdentity,
     path: &Path,
     as_root: bool,
-) -> Result<Option<Policy>, Error> {
+) -> Result<Policy, Error> {
     let logs = || -> Result<Vec<PublicKey>, Error> {
         let keys = signed.rekor_keys.iter().enumerate();
         keys.map(|(index, key)| Ok(load_one("rekorPublicKeyData", index, key, as_root)?.key))
             .collect()
+    };
+    let now = Timestamp::now();
+    let unusable = |part: &str, problem| Error::Root {
+        name: format!("{part} of {}", super::shown(path)),
+        problem,
     };
     match &signed.signer {
         Signer::Keys(keys) => {
             let (first, others) = load(keys, as_root)?;
             let policy = Policy::new(first, others, identity);
             let mut logs = logs()?.into_iter();
-            Ok(Some(match logs.next() {
+            Ok(match logs.next() {
                 Some(first) => policy.with_transparency(Logs::of_keys(first, logs.collect())),
                 None => policy,
-            }))
+            })
         }
         Signer::Fulcio { ca, oidc_issuer, subject_email } => {
-            let roots = match ca {
-                Material::File(path) => {
-                    file::read(path, MAX_CONFIGURATION, as_root, Owner::Anybody)?
-                }
-                Material::Data(bytes) => bytes.clone(),
-            };
-            let now = Timestamp::now();
+            let roots = contents(ca, as_root)?;
             let parts = Authorities { roots, logs: logs()?, ..Authorities::default() };
-            let root =
-                TrustRoot::of(&parts).and_then(|root| root.check_current(now).map(|()| root));
-            let name = format!("fulcio of {}", super::shown(path));
-            let root = root.map_err(|problem| Error::Root { name, problem })?;
+            let root = TrustRoot::of(&parts)
+                .and_then(|root| root.check_current(now).map(|()| root))
+                .map_err(|problem| unusable("fulcio", problem))?;
             let matcher = |option, text: &str| {
                 Matcher::exact(text).map_err(|problem| Error::Matcher { option, problem })
             };
@@ -109,9 +111,26 @@ fn by_sigstore(
                 root,
                 now,
             };
-            Ok(Some(Policy::keyless(holder, identity)))
+            Ok(Policy::keyless(holder, identity))
         }
-        Signer::Pki { .. } => Ok(None),
+        Signer::Pki { roots, intermediates, subject_email, subject_hostname } => {
+            let roots = contents(roots, as_root)?;
+            let intermediates = intermediates.as_ref().map(|file| contents(file, as_root));
+            let intermediates = intermediates.transpose()?.unwrap_or_default();
+            let subject = PkiSubject::new(subject_email.as_deref(), subject_hostname.as_deref())
+                .map_err(|problem| Error::Matcher { option: "pki", problem })?;
+            let holder = PkiSigner::new(&roots, &intermediates, subject, now)
+                .map_err(|problem| unusable("pki", problem))?;
+            Ok(Policy::pki(holder, identity))
+        }
+    }
+}
+
+/// Certificates of a requirement.
+fn contents(material: &Material, as_root: bool) -> Result<Vec<u8>, Error> {
+    match material {
+        Material::File(path) => file::read(path, MAX_CONFIGURATION, as_root, Owner::Anybody),
+        Material::Data(bytes) => Ok(bytes.clone()),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Locations {
     pub registries_conf: RegistriesConfFiles,
     /// Where the state is kept; none if there is no place for it.
     pub state: Option<PathBuf>,
+    /// Where `oci2sysext trust update` puts the trust root; none if there is no place for it.
+    pub trusted_root: Option<PathBuf>,
 }
 
 /// The files that say where images are fetched from.
@@ -51,6 +53,7 @@ impl Locations {
                 directories: vec![etc.join("registries.conf.d")],
             },
             state: Some(root.join("var/lib/oci2sysext/state")),
+            trusted_root: Some(root.join("var/lib/oci2sysext/trusted_root.json")),
         };
         if as_root { system } else { system.and_own(env) }
     }
@@ -81,6 +84,8 @@ impl Locations {
             self.registries_conf.main = Some(named);
         }
         self.state = base("XDG_STATE_HOME", ".local/state").map(|own| own.join("oci2sysext"));
+        self.trusted_root = base("XDG_DATA_HOME", ".local/share")
+            .map(|own| own.join("oci2sysext/trusted_root.json"));
         self
     }
 }
@@ -118,6 +123,8 @@ mod tests {
         assert_eq!(of_root.policies, [etc.join("policy.json"), usr.clone()]);
         assert_eq!(of_root.registries_conf.main, Some(etc.join("registries.conf")));
         assert_eq!(of_root.state, Some(root.path().join("var/lib/oci2sysext/state")));
+        let of_system = root.path().join("var/lib/oci2sysext/trusted_root.json");
+        assert_eq!(of_root.trusted_root, Some(of_system));
 
         let of_user = Locations::below(root.path(), false, &env);
         assert_eq!(of_user.named_policy, Some("named.json".into()));
@@ -127,6 +134,8 @@ mod tests {
         assert_eq!(conf.main, Some(own.join("registries.conf")));
         assert_eq!(conf.directories, [own.join("registries.conf.d")]);
         assert_eq!(of_user.state, Some(home.join(".local/state/oci2sysext")));
+        let own_root = home.join(".local/share/oci2sysext/trusted_root.json");
+        assert_eq!(of_user.trusted_root, Some(own_root));
 
         fs::remove_file(own.join("registries.conf")).unwrap();
         let conf = Locations::below(root.path(), false, &env).registries_conf;

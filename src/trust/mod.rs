@@ -16,6 +16,7 @@ mod revoked;
 mod scopes;
 mod signer;
 mod state;
+mod update;
 
 pub use locations::{Locations, RegistriesConfFiles};
 pub use names::ReferenceMatch;
@@ -26,6 +27,7 @@ pub use revoked::Revoked;
 pub use scopes::Scopes;
 pub use signer::{Roots, SignerOptions, artifact_policy};
 pub use state::{Accepted, Downgrade, State, Tracked};
+pub use update::update;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -172,6 +174,19 @@ pub enum Error {
         /// The requirement.
         what: &'static str,
     },
+    /// A new trust root cannot be had, or not be believed.
+    #[error("{}: {}", Escaped(mirror.as_bytes()), Escaped(problem.as_bytes()))]
+    Update {
+        /// Where it was asked for.
+        mirror: String,
+        /// What was found, and what was expected.
+        problem: String,
+        /// Whether nobody answered.
+        network: bool,
+    },
+    /// There is no directory for a trust root: neither a home nor a name.
+    #[error("found no place for the trust root, expected $HOME or a file")]
+    NoPlace,
     /// `registries.conf` gives no place to fetch the image from.
     #[error("{}", place_problem(reference, problem))]
     Place {
@@ -253,7 +268,7 @@ pub fn decide(
         let first = policy.with_annotations(words.annotations.clone());
         Decision { origin, first, others: Vec::new(), index: true, attachments: true }
     };
-    if let Some(policy) = words.signer.policy(identity, sources.as_root)? {
+    if let Some(policy) = words.signer.policy(identity, sources)? {
         return Ok(alone(TrustOrigin::Certificate, policy));
     }
     let (keys, origin) = if !words.keys.is_empty() {
@@ -268,7 +283,7 @@ pub fn decide(
     let mut keys = keys.into_iter();
     let first = keys.next().ok_or_else(|| Error::NoTrust { reference: name(reference) })?;
     let policy = Policy::new(first, keys.collect(), identity.clone());
-    Ok(alone(origin, words.signer.with_transparency(policy, sources.as_root)?))
+    Ok(alone(origin, words.signer.with_transparency(policy, sources)?))
 }
 
 /// What the policy file says; none if there is no such file, or if it accepts anything.
@@ -349,6 +364,7 @@ impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::StateIo { .. } => ExitCode::Io,
+            Self::Update { network: true, .. } => ExitCode::Network,
             Self::Root { problem: TrustRootError::Clock { .. }, .. } => ExitCode::Signature,
             _ => ExitCode::Trust,
         }
@@ -371,6 +387,8 @@ impl Fault for Error {
             Self::Place { .. } => "trust.place",
             Self::StateCorrupt { .. } => "trust.state-corrupt",
             Self::StateIo { .. } => "trust.state-io",
+            Self::Update { .. } => "trust.update",
+            Self::NoPlace => "trust.no-place",
         }
     }
 
@@ -395,8 +413,8 @@ impl Fault for Error {
                     .to_owned()
             }
             Self::Root { .. } => {
-                "give a current trusted_root.json with --trusted-root FILE, or the \
-                                  certificates of your own authority with --ca-roots FILE"
+                "fetch the current one with oci2sysext trust update, give another with \
+                 --trusted-root FILE, or your own authority's certificates with --ca-roots FILE"
                     .to_owned()
             }
             Self::Matcher { option, .. } => {
@@ -417,6 +435,13 @@ impl Fault for Error {
             Self::Unsupported { .. } => "require a sigstore signature by key (sigstoreSigned), or \
                                          give the publisher's key with --key FILE"
                 .to_owned(),
+            Self::Update { network: true, .. } => {
+                "try again later; what is there still counts".to_owned()
+            }
+            Self::Update { .. } => "do not use this mirror, or wait until it is repaired; what is \
+                                    there still counts"
+                .to_owned(),
+            Self::NoPlace => "name the file: --trusted-root FILE".to_owned(),
             Self::Place { .. } => "change registries.conf, or name another image".to_owned(),
             Self::StateCorrupt { path, .. } => format!(
                 "find out who changed it; to start anew, without protection against an older \

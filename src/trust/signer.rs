@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::Error;
 use super::file::{self, Owner};
-use super::keys;
+use super::locations::existing;
+use super::{Error, TrustSources, keys};
 use crate::cli::SignerArgs;
 use crate::request;
 use crate::verify::{
@@ -31,7 +31,7 @@ pub struct SignerOptions {
 /// Which certificate authorities, logs and timestamp authorities are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
-    /// Those of sigstore's public instance, as compiled in.
+    /// Those of sigstore's public instance, as last updated, else as compiled in.
     #[default]
     PublicGood,
     /// Those of a `trusted_root.json`.
@@ -109,10 +109,10 @@ impl SignerOptions {
     pub fn certificate(
         &self,
         now: Timestamp,
-        as_root: bool,
+        sources: &TrustSources,
     ) -> Result<Option<CertificateSigner>, Error> {
         let Some(identity) = &self.identity else { return Ok(None) };
-        let (name, root) = self.root(as_root)?;
+        let (name, root) = self.root(now, sources)?;
         root.check_current(now).map_err(|problem| Error::Root { name, problem })?;
         Ok(Some(CertificateSigner { identity: identity.clone(), root, now }))
     }
@@ -121,15 +121,19 @@ impl SignerOptions {
     pub fn policy(
         &self,
         identity: &SignedIdentity,
-        as_root: bool,
+        sources: &TrustSources,
     ) -> Result<Option<Policy>, Error> {
-        let signer = self.certificate(Timestamp::now(), as_root)?;
+        let signer = self.certificate(Timestamp::now(), sources)?;
         Ok(signer.map(|signer| Policy::keyless(signer, identity.clone())))
     }
 
     /// A policy for keys that demands the logs, too, if any must have the signature.
-    pub fn with_transparency(&self, policy: Policy, as_root: bool) -> Result<Policy, Error> {
-        Ok(match self.transparency(as_root)? {
+    pub fn with_transparency(
+        &self,
+        policy: Policy,
+        sources: &TrustSources,
+    ) -> Result<Policy, Error> {
+        Ok(match self.transparency(sources)? {
             Some(logs) => policy.with_transparency(logs),
             None => policy,
         })
@@ -137,9 +141,9 @@ impl SignerOptions {
 
     /// The logs that must have a signature by key, if any must: those whose keys are given, or
     /// those of a trust root that is.
-    fn transparency(&self, as_root: bool) -> Result<Option<Logs>, Error> {
+    fn transparency(&self, sources: &TrustSources) -> Result<Option<Logs>, Error> {
         if let Roots::File(path) = &self.roots {
-            let (name, root) = self.root(as_root)?;
+            let (name, root) = self.root(Timestamp::now(), sources)?;
             let logs = root.logs().cloned().ok_or_else(|| Error::Root {
                 name,
                 problem: malformed("found no transparency log, expected one"),
@@ -147,18 +151,22 @@ impl SignerOptions {
             tracing::debug!("the logs are those of {}", super::shown(path));
             return Ok(Some(logs));
         }
-        let mut keys = self.rekor_keys(as_root)?.into_iter();
+        let mut keys = self.rekor_keys(sources.as_root)?.into_iter();
         Ok(keys.next().map(|first| Logs::of_keys(first, keys.collect())))
     }
 
     /// The trust root, and its name for messages.
-    fn root(&self, as_root: bool) -> Result<(String, TrustRoot), Error> {
+    fn root(&self, now: Timestamp, sources: &TrustSources) -> Result<(String, TrustRoot), Error> {
+        let as_root = sources.as_root;
         let read = |path: &Path| file::read(path, MAX_SIZE, as_root, Owner::Anybody);
         let optional = |path: &Option<PathBuf>| {
             path.as_deref().map(read).transpose().map(Option::unwrap_or_default)
         };
         let (name, root) = match &self.roots {
-            Roots::PublicGood => ("compiled in".to_owned(), TrustRoot::public_good()),
+            Roots::PublicGood => match updated(now, sources)? {
+                Some(root) => return Ok(root),
+                None => ("compiled in".to_owned(), TrustRoot::public_good()),
+            },
             Roots::File(path) => (super::shown(path), TrustRoot::from_json(&read(path)?)),
             Roots::Own { roots, intermediates, timestamps } => {
                 let parts = Authorities {
@@ -181,6 +189,23 @@ impl SignerOptions {
         let keys = keys::from_files(&self.rekor_keys, as_root)?;
         Ok(keys.into_iter().map(|named| named.key).collect())
     }
+}
+
+/// The trust root that `oci2sysext trust update` has fetched, if it has and some of it still lasts.
+/// One that cannot be read is an error, so that it is noticed.
+fn updated(now: Timestamp, sources: &TrustSources) -> Result<Option<(String, TrustRoot)>, Error> {
+    let Some(path) = sources.locations.trusted_root.clone().and_then(existing) else {
+        return Ok(None);
+    };
+    let bytes = file::read(&path, MAX_SIZE, sources.as_root, Owner::Root)?;
+    let name = super::shown(&path);
+    let root = TrustRoot::from_json(&bytes)
+        .map_err(|problem| Error::Root { name: name.clone(), problem })?;
+    if let Err(problem @ TrustRootError::Expired { .. }) = root.check_current(now) {
+        tracing::warn!("{name} is not used, but the compiled-in one: {problem}");
+        return Ok(None);
+    }
+    Ok(Some((name, root)))
 }
 
 /// What must be in a certificate, if the user says so; `names` are the two options.
@@ -208,14 +233,14 @@ pub fn artifact_policy(
     signer: &SignerOptions,
     now: Timestamp,
 ) -> Result<Policy, Error> {
-    let as_root = rustix::process::geteuid().is_root();
+    let sources = TrustSources::default();
     if let Some(identity) = &signer.identity {
-        let (name, root) = signer.root(as_root)?;
+        let (name, root) = signer.root(now, &sources)?;
         check_clock(now).map_err(|problem| Error::Root { name, problem })?;
         let signer = CertificateSigner { identity: identity.clone(), root, now };
         return Ok(Policy::keyless(signer, SignedIdentity::Any));
     }
-    let mut keys = keys::from_files(key_files, as_root)?.into_iter();
+    let mut keys = keys::from_files(key_files, sources.as_root)?.into_iter();
     let first = keys.next().ok_or_else(|| Error::NoTrust { reference: "the file".to_owned() })?;
-    signer.with_transparency(Policy::new(first, keys.collect(), SignedIdentity::Any), as_root)
+    signer.with_transparency(Policy::new(first, keys.collect(), SignedIdentity::Any), &sources)
 }

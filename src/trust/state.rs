@@ -39,8 +39,6 @@ pub struct Accepted {
     pub digest: String,
     /// When it was built, by its configuration.
     pub created: Option<String>,
-    /// Its version, by its label.
-    pub version: Option<String>,
     /// When it was signed, by a transparency log or a timestamp authority.
     pub signed_at: Option<String>,
 }
@@ -72,12 +70,14 @@ pub struct State {
 }
 
 impl Tracked {
-    /// A tag of a repository, for a platform.
+    /// A tag of a repository, for the platform that was asked for: what a registry serves as its
+    /// image is the registry's choice. The variant is left out, because it may be left out there.
     pub fn new(repository: &Repository, tag: &str, platform: &Platform) -> Self {
+        let platform = platform.normalized();
         Self {
             repository: repository.to_string(),
             tag: tag.to_owned(),
-            platform: platform.normalized().to_string(),
+            platform: format!("{}/{}", platform.os, platform.architecture),
         }
     }
 
@@ -91,11 +91,10 @@ impl Tracked {
 
 impl Accepted {
     /// An image with this digest, built at this time.
-    pub fn new(digest: Digest, created: Option<Timestamp>, version: Option<&str>) -> Self {
+    pub fn new(digest: Digest, created: Option<Timestamp>) -> Self {
         Self {
             digest: digest.to_string(),
             created: created.map(|time| time.to_string()),
-            version: version.map(str::to_owned),
             signed_at: None,
         }
     }
@@ -263,7 +262,7 @@ mod tests {
 
     fn image(name: &str, created: Option<&str>) -> Accepted {
         let created = created.map(|text| text.parse().unwrap());
-        Accepted::new(Digest::of(name.as_bytes()), created, Some("1"))
+        Accepted::new(Digest::of(name.as_bytes()), created)
     }
 
     const OLD: Option<&str> = Some("2026-01-01T00:00:00Z");

@@ -1,7 +1,7 @@
 //! A bundle that signs a file: what `verify-bundle` verifies, and what no image can be converted on.
 
 use super::bundle::{Bundle, Content, Material};
-use super::envelope::{check_key, check_logged};
+use super::envelope::{NOT_IN_BUNDLES, check_key, check_logged};
 use super::image::Signatory;
 use super::keyless::{self, Signed};
 use super::rekor;
@@ -119,6 +119,7 @@ fn check(bytes: &[u8], artifact: Artifact<'_>, policy: &Policy) -> Result<Signat
             };
             Signatory::Certificate(keyless::check(&bundle, library, what, signer)?)
         }
+        Signer::Pki(_) => return Err(Reason::Bundle { problem: NOT_IN_BUNDLES.to_owned() }),
     };
     if let Content::Envelope { payload_type, payload, .. } = &bundle.content {
         if payload_type != PAYLOAD_TYPE {

@@ -14,7 +14,7 @@ use super::simple_signing::{BUNDLE, CERTIFICATE};
 use super::{CertificateSigner, Certified, Reason, fields};
 use crate::json;
 
-const CHAIN: [&str; 2] = ["dev.sigstore.cosign/chain", "dev.cosignproject.cosign/chain"];
+const CHAIN: &str = "dev.sigstore.cosign/chain";
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 
 /// Checks a signature of `payload` by what is annotated beside it.
@@ -24,16 +24,11 @@ pub(super) fn check(
     annotations: &BTreeMap<String, String>,
     signer: &CertificateSigner,
 ) -> Result<Certified, Reason> {
-    let annotation = |names: &[&str]| names.iter().find_map(|name| annotations.get(*name));
-    let certificate = annotation(&CERTIFICATE).ok_or(Reason::NoCertificate)?;
-    let bundle = bundle(
-        signature,
-        certificate,
-        annotation(&CHAIN),
-        annotation(&[BUNDLE]),
-        annotation(&[TIMESTAMP]),
-    )
-    .map_err(|problem| Reason::Certificate { problem })?;
+    let certificate = annotations.get(CERTIFICATE).ok_or(Reason::NoCertificate)?;
+    let (entry, timestamp) = (annotations.get(BUNDLE), annotations.get(TIMESTAMP));
+    let bundle = chain(annotations)
+        .and_then(|chain| bundle(signature, certificate, chain, entry, timestamp))
+        .map_err(|problem| Reason::Certificate { problem })?;
     let text = bundle.to_string().into_bytes();
     let broken = |problem| Reason::Certificate { problem };
     let bundle = Bundle::parse(&text).map_err(broken)?;
@@ -41,18 +36,27 @@ pub(super) fn check(
     keyless::check(&bundle, library, Signed::Bytes(payload), signer)
 }
 
+/// The certificates between the signer's and the root, DER, that are annotated. The last of the
+/// annotation is the root: cosign and containers/image take no other certificate from its place.
+pub(super) fn chain(annotations: &BTreeMap<String, String>) -> Result<Vec<Vec<u8>>, String> {
+    let Some(chain) = annotations.get(CHAIN).filter(|chain| !chain.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let mut chain = pem_chain(chain.as_bytes())?;
+    chain.pop();
+    Ok(chain)
+}
+
 /// The same in the form of a bundle.
 fn bundle(
     signature: &[u8],
     certificate: &str,
-    chain: Option<&String>,
+    chain: Vec<Vec<u8>>,
     entry: Option<&String>,
     timestamp: Option<&String>,
 ) -> Result<Value, String> {
     let mut certificates = vec![pem_certificate(certificate.as_bytes())?];
-    if let Some(chain) = chain.filter(|chain| !chain.is_empty()) {
-        certificates.extend(pem_chain(chain.as_bytes())?);
-    }
+    certificates.extend(chain);
     let raw = |der: &Vec<u8>| json!({ "rawBytes": STANDARD.encode(der) });
     let certificates: Vec<_> = certificates.iter().map(raw).collect();
     let entries = entry.map(|text| Entry::from_annotation(text).and_then(entry_of)).transpose()?;

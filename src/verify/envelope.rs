@@ -14,6 +14,10 @@ use super::statement::{Expected, PAYLOAD_TYPE, Statement};
 use super::{NamedKey, Policy, Reason};
 use crate::oci::Digest;
 
+/// containers/image, whose word `pki` is, reads no bundles.
+pub(super) const NOT_IN_BUNDLES: &str =
+    "found a bundle, expected the older format: a policy's pki counts there alone";
+
 /// Checks every condition on this one bundle.
 pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouched, Reason> {
     let broken = |problem: &str| Reason::Bundle { problem: problem.to_owned() };
@@ -49,8 +53,9 @@ pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouc
             let what = Signed::Digest(digest);
             let certified = keyless::check(&bundle, library, what, signer)?;
             let time = certified.time;
-            (Signatory::Certificate(certified), Some(time))
+            (Signatory::Certificate(certified), time)
         }
+        Signer::Pki(_) => return Err(broken(NOT_IN_BUNDLES)),
     };
     // Only now is the payload believed.
     let statement = Statement::parse(payload, Expected::Signature)

@@ -18,12 +18,13 @@ use crate::oci::Digest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Certified {
-    /// The holder: an e-mail address or a URI.
+    /// The holder: an e-mail address or a URI; of an own authority, all the addresses and names.
     pub subject: String,
-    /// The `OpenID` Connect provider that vouched for the holder.
+    /// The `OpenID` Connect provider that vouched for the holder; else the own authority.
     pub issuer: String,
-    /// The earliest time at which the signature was seen.
-    pub time: Timestamp,
+    /// The earliest time at which the signature was seen; none if nothing proves one, which only
+    /// `pki` of containers-policy.json(5) does without.
+    pub time: Option<Timestamp>,
 }
 
 /// What was signed by certificate.
@@ -100,7 +101,7 @@ pub(super) fn check(
             expected: format!("{} by {}", wanted.subject, wanted.issuer),
         });
     }
-    Ok(Certified { subject: holder.subject, issuer: holder.issuer, time })
+    Ok(Certified { subject: holder.subject, issuer: holder.issuer, time: Some(time) })
 }
 
 /// Nothing was signed after now: then it is the clock that is wrong (row 90).

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::identity::SignedName;
-use super::{CertificateSigner, Keys, Logs, NamedKey, Signer};
+use super::{CertificateSigner, Keys, Logs, NamedKey, PkiSigner, Signer};
 use crate::oci::Repository;
 use crate::oci::name::is_host_like;
 
@@ -74,6 +74,11 @@ impl Policy {
         Self::by(Signer::Certificate(Box::new(signer)), identity)
     }
 
+    /// Accepts signatures by whoever has a certificate of an own authority that is valid now.
+    pub fn pki(signer: PkiSigner, identity: SignedIdentity) -> Self {
+        Self::by(Signer::Pki(Box::new(signer)), identity)
+    }
+
     fn by(signer: Signer, identity: SignedIdentity) -> Self {
         Self { signer, transparency: None, identity, annotations: BTreeMap::new() }
     }
@@ -102,7 +107,7 @@ impl Policy {
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> {
         let keys = match &self.signer {
             Signer::Keys(keys) => Some(keys),
-            Signer::Certificate(_) => None,
+            Signer::Certificate(_) | Signer::Pki(_) => None,
         };
         keys.into_iter().flat_map(Keys::iter)
     }

@@ -6,6 +6,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, Look};
 
 use super::NamedKey;
+use super::pki::PkiSigner;
 use super::trust_root::TrustRoot;
 use crate::escape::Escaped;
 use jiff::Timestamp;
@@ -17,6 +18,8 @@ pub enum Signer {
     Keys(Keys),
     /// Whoever has a certificate for an identity.
     Certificate(Box<CertificateSigner>),
+    /// Whoever has a certificate of an own authority, valid now.
+    Pki(Box<PkiSigner>),
 }
 
 /// Keys, at least one by their shape (P6).

@@ -12,16 +12,17 @@ use super::identity::SignedName;
 use super::image::{Claim, Comparison, Signatory, Vouched};
 use super::rekor::{Content, Demand, Entry, Logged};
 use super::{
-    Keys, Logs, NamedKey, Policy, PublicKey, Reason, SignedIdentity, Signer, certified, fields,
+    Keys, Logs, NamedKey, Policy, PublicKey, Reason, SignedIdentity, Signer, certified, fields, pki,
 };
 use crate::json;
 use crate::oci::Digest;
 
 /// Where cosign puts the signature; the other annotations are not needed for a key.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-/// Where cosign puts a certificate: its code says the one, the prose of its specification the other.
-pub(super) const CERTIFICATE: [&str; 2] =
-    ["dev.sigstore.cosign/certificate", "dev.cosignproject.cosign/certificate"];
+/// Where cosign puts a certificate. The prose of its specification says
+/// `dev.cosignproject.cosign/certificate`, which no program reads.
+pub(super) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const CERTIFICATE_IN_PROSE: &str = "dev.cosignproject.cosign/certificate";
 /// Where cosign puts what a transparency log says.
 pub(super) const BUNDLE: &str = "dev.sigstore.cosign/bundle";
 const TYPE: &str = "cosign container image signature";
@@ -50,7 +51,11 @@ pub(super) fn check(
         Signer::Certificate(signer) => {
             let certified = certified::check(payload, &signature, annotations, signer)?;
             let time = certified.time;
-            (Signatory::Certificate(certified), Some(time))
+            (Signatory::Certificate(certified), time)
+        }
+        Signer::Pki(signer) => {
+            let certified = pki::check(payload, &signature, annotations, signer)?;
+            (Signatory::Certificate(certified), None)
         }
     };
     // Only now is the payload looked into (L6).
@@ -82,7 +87,9 @@ fn check_key<'k>(
 ) -> Result<&'k NamedKey, Reason> {
     keys.iter().find(|key| key.key.is_signed(payload, signature)).ok_or_else(|| Reason::OtherKey {
         keys: keys.iter().count(),
-        certificate: CERTIFICATE.iter().any(|name| annotations.contains_key(*name)),
+        certificate: [CERTIFICATE, CERTIFICATE_IN_PROSE]
+            .iter()
+            .any(|name| annotations.contains_key(*name)),
     })
 }
 

@@ -107,8 +107,7 @@ impl TrustRoot {
             let start: String = media_type.unwrap_or("none").chars().take(80).collect();
             return Err(malformed(format!("found media type {start:?}, expected {MEDIA_TYPE}…")));
         }
-        let root: TrustedRoot =
-            serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
+        let root: TrustedRoot = json::from_value(value).map_err(malformed)?;
         if root.certificate_authorities.is_empty() && root.tlogs.is_empty() {
             return Err(malformed(
                 "found neither a certificate authority nor a log, expected some",

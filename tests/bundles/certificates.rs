@@ -317,10 +317,17 @@ fn certificates_in_the_older_format() {
         ),
         m("no chain", |p: &mut Parts| drop(p.1.remove(CHAIN)), "Certificate", 4),
         m("a chain that is none", |p: &mut Parts| set(p, CHAIN, "x".to_owned()), "Certificate", 4),
+        // The last of a chain is its root, and counts for nothing, as in cosign and skopeo.
+        m(
+            "a chain without its root",
+            |p: &mut Parts| set(p, CHAIN, pem(&chain.intermediate)),
+            "Certificate",
+            4,
+        ),
         m("a chain of another", |p: &mut Parts| set(p, CHAIN, pem(&chain.root)), "Certificate", 4),
         m(
             "17 certificates",
-            |p: &mut Parts| set(p, CHAIN, pem(&chain.intermediate).repeat(17)),
+            |p: &mut Parts| set(p, CHAIN, pem(&chain.intermediate).repeat(18)),
             "Certificate",
             4,
         ),

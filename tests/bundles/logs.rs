@@ -634,6 +634,11 @@ fn entries_of_version_2_by_key() {
             4,
         ),
     ];
+    // Such a log's id is not that of its key alone: only a trust root knows it.
+    let mut unknown = good.clone();
+    entry(&mut unknown)["logId"]["keyId"] = json!(base64([7; 32]));
+    let error = bundle_verdict(&unknown, &key_policy(&pki, true)).unwrap_err().to_string();
+    assert!(error.contains("--trusted-root FILE in place of --rekor-key"), "{error}");
     for (what, change, reason, exit) in mutations {
         let mut bundle = good.clone();
         change(&mut bundle);

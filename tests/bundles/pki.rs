@@ -52,6 +52,8 @@ pub struct Certificates {
     pub is_ca: bool,
     /// Whether the certificate log has it, and whether what it says is right.
     pub sct: Option<bool>,
+    /// Changes the root's and the intermediate's otherwise.
+    pub change: fn(&mut CertificateParams, &mut CertificateParams),
 }
 
 /// DER.
@@ -75,6 +77,7 @@ impl Default for Certificates {
             code_signing: true,
             is_ca: false,
             sct: Some(true),
+            change: |_, _| {},
         }
     }
 }
@@ -141,10 +144,11 @@ impl Default for Pki {
 
 impl Pki {
     pub fn chain(&self, certificates: &Certificates) -> Chain {
-        let root = authority("root", certificates.root);
+        let mut root = authority("root", certificates.root);
+        let mut intermediate = authority("intermediate", certificates.intermediate);
+        (certificates.change)(&mut root, &mut intermediate);
         let root_der = root.self_signed(&self.root).unwrap().der().to_vec();
         let by_root = Issuer::from_params(&root, &self.root);
-        let intermediate = authority("intermediate", certificates.intermediate);
         let intermediate_der =
             intermediate.signed_by(&self.intermediate, &by_root).unwrap().der().to_vec();
         let by_intermediate = Issuer::from_params(&intermediate, &self.intermediate);

@@ -149,7 +149,7 @@ pub fn older(pki: &Pki, chain: Option<&Chain>) -> (Vec<u8>, BTreeMap<String, Str
     ]);
     if let Some(chain) = chain {
         annotations.insert(CERTIFICATE.to_owned(), pem(&chain.leaf));
-        annotations.insert(CHAIN.to_owned(), pem(&chain.intermediate));
+        annotations.insert(CHAIN.to_owned(), pem(&chain.intermediate) + &pem(&chain.root));
     }
     (payload, annotations)
 }

@@ -11,7 +11,7 @@ use oci2sysext::limits::Limits;
 use oci2sysext::oci::Platform;
 use oci2sysext::report::Changes;
 use oci2sysext::selinux::FileContexts;
-use oci2sysext::sysext::{self, Fates, Sysext, SysextOptions, Whiteouts};
+use oci2sysext::sysext::{self, Fates, Repair, Repairs, Sysext, SysextOptions, Whiteouts};
 use oci2sysext::tree::{Timestamp, split};
 use oci2sysext::verify::{Blob, Verified};
 
@@ -103,7 +103,8 @@ impl Image {
             None
         };
         let options = SysextOptions { contexts: contexts.as_ref(), ..options.clone() };
-        let fates = Fates { keep_caches: options.keep_caches };
+        let fates =
+            Fates { keep_caches: options.keep_caches, state: options.repairs.has(Repair::State) };
         let layer_options = LayerOptions {
             limits: &options.limits,
             fate: &|path| fates.fate(path),
@@ -135,6 +136,9 @@ pub fn options() -> SysextOptions<'static> {
         keep_caches: false,
         whiteouts: Whiteouts::Drop,
         deny_setuid: false,
+        repairs: Repairs::none(),
+        enable: Vec::new(),
+        no_enable: Vec::new(),
         unverified: false,
         limits: Limits::default(),
         contexts: None,

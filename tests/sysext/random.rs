@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use oci2sysext::report::Action;
+use oci2sysext::report::{Action, Change};
 use oci2sysext::sysext::Whiteouts;
 use oci2sysext::tree::{Content, is_within};
 use proptest::prelude::*;
@@ -33,6 +33,11 @@ fn path() -> impl Strategy<Value = String> {
         "extension-release.d",
         "systemd",
         "x.wants",
+        "system",
+        "x.service",
+        "sysusers.d",
+        "x.conf",
+        "alternatives",
         "local",
     ]);
     (top, prop::collection::vec(name, 1..4))
@@ -64,11 +69,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_path_is_accounted_for(lines in lines(), keep in any::<bool>()) {
+    fn every_path_is_accounted_for(lines in lines(), keep in any::<bool>(), repair in any::<bool>()) {
         let text = lines.join("\n");
         let mut options = options();
         if keep {
             options.whiteouts = Whiteouts::Keep;
+        }
+        if repair {
+            options.repairs = "all,caches,selinux".parse().unwrap();
         }
         // Many are refused; what was not read is never one of the reasons.
         let done = match Image::new(&[BASE], &text).convert(&options, false) {
@@ -81,6 +89,10 @@ proptest! {
         let tree = done.sysext.tree();
         for entry in tree.walk().skip(1) {
             prop_assert!(is_within(&entry.path, b"usr"));
+            let is_added = |change: &Change| change.action == Action::Added && change.path == entry.path;
+            if entry.path.ends_with(b"-sysext.conf") {
+                prop_assert!(done.changes.changes.iter().any(is_added), "{}", text);
+            }
         }
         for stored in &done.sink.stored {
             let used = |content: &Content<Vec<u8>>| matches!(content, Content::Regular(bytes) if bytes == stored);

@@ -192,3 +192,44 @@ fn every_path_of_mc_has_a_label() {
     }
     assert!(tree.walk().all(|entry| entry.inode.stat.xattrs.get(b"security.selinux").is_some()));
 }
+
+/// What the host gets of mc: each of its defaults once, and no unit that was not enabled.
+#[test]
+fn every_default_of_mc_is_copied_where_the_host_has_none() {
+    let Some((image, tar)) = mc("every_default_of_mc_is_copied_where_the_host_has_none") else {
+        return;
+    };
+    let mut options = options();
+    "mc".clone_into(&mut options.name);
+    options.repairs = oci2sysext::sysext::Repairs::all();
+    let done = image.convert(&options, true).unwrap();
+    let tree = done.sysext.tree();
+    let text = |path: &str| {
+        let ino = tree.lookup(path.as_bytes()).unwrap_or_else(|| panic!("{path}"));
+        let Content::Regular(text) = &tree.inode(ino).content else { panic!("{path}") };
+        String::from_utf8(text.clone()).unwrap()
+    };
+    let lines = text("usr/lib/tmpfiles.d/mc-sysext-etc.conf");
+    for (path, (mode, .., target)) in listing(&tar) {
+        let Some(place) = expected(&path).filter(|_| path.starts_with("etc/")) else { continue };
+        let line = match &tree.inode(tree.lookup(place.as_bytes()).unwrap()).content {
+            Content::Symlink(_) => {
+                format!("L /{path} - - - - {}", String::from_utf8(target).unwrap())
+            }
+            Content::Directory(_) => format!("d /{path} {mode:04o} root root"),
+            _ => format!("C /{path} - - - - /{place}"),
+        };
+        let of_base = matches!(path.as_str(), "etc/pam.d" | "etc/profile.d");
+        let found = lines.lines().filter(|found| *found == line).count();
+        // Whether the base has a directory is for the base to say.
+        assert!(found == 1 || (found == 0 && of_base), "{line} in\n{lines}");
+    }
+    assert!(done.sysext.release().contains("EXTENSION_RELOAD_MANAGER=1\n"));
+    assert_eq!(tree.lookup(b"usr/lib/systemd/system/multi-user.target.d"), None);
+    let is_told = |rule: &str, part: &str| {
+        let changes = done.changes.changes.iter();
+        changes.filter(|change| change.rule == rule).any(|change| change.reason.contains(part))
+    };
+    assert!(is_told("R22", "installed, but not enabled"));
+    assert!(tree.walk().all(|entry| entry.inode.stat.xattrs.get(b"security.selinux").is_some()));
+}

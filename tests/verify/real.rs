@@ -14,6 +14,7 @@ use oci2sysext::verify::{
 };
 use serde::Deserialize;
 
+use super::common::{need, tools};
 use super::{SIGNATURE, code, key, reason, repository};
 
 /// A folder of the shared data, if it is here.
@@ -312,9 +313,6 @@ fn rows_of_containers_image_with_every_identity() {
         let &[fixture, asked, keys, rekor, rule, expected, ..] = &columns[..] else {
             panic!("{line}");
         };
-        if keys.contains("fulcio") {
-            continue;
-        }
         rows += 1;
         let (fixture, change) = fixture.split_once(" (").unwrap_or((fixture, ""));
         let mut candidates = signature_files(&folder.join(fixture));
@@ -335,6 +333,7 @@ fn rows_of_containers_image_with_every_identity() {
         }
         let signed = match fixture {
             "dir-img-cosign-key-rekor-valid" => "192.168.64.2:5000/cosign-signed/key-1",
+            "dir-img-cosign-fulcio-rekor-valid" => "192.168.64.2:5000/cosign-signed/fulcio-rekor-1",
             _ => "192.168.64.2:5000/cosign-signed-single-sample",
         };
         let asked = match asked {
@@ -344,12 +343,17 @@ fn rows_of_containers_image_with_every_identity() {
         };
         let manifest = fs::read(folder.join(fixture).join("manifest.json")).unwrap();
         let instance = Digest::of(&manifest);
+        let fulcio = fulcio(&folder, keys);
         let keys = keys.split_once(' ').map_or(keys, |(keys, _)| keys);
         let paths: Vec<_> = keys.split(',').map(|name| folder.join(name)).collect();
         let verdict = |identity: serde_json::Value| {
             let mut requirement = serde_json::json!({
-                "type": "sigstoreSigned", "keyPaths": paths, "signedIdentity": identity,
+                "type": "sigstoreSigned", "signedIdentity": identity,
             });
+            match &fulcio {
+                Some(fulcio) => requirement["fulcio"] = fulcio.clone(),
+                None => requirement["keyPaths"] = serde_json::json!(paths),
+            }
             if rekor != "-" {
                 let rekor = rekor.split_once(' ').map_or(rekor, |(rekor, _)| rekor);
                 let paths: Vec<_> = rekor.split(',').map(|name| folder.join(name)).collect();
@@ -383,5 +387,125 @@ fn rows_of_containers_image_with_every_identity() {
             verdicts += 1;
         }
     }
-    assert_eq!((rows, verdicts), (13, 40));
+    assert_eq!((rows, verdicts), (14, 40));
+}
+
+/// `FILE issuer=URL email=ADDRESS` of the table, as a policy says it.
+fn fulcio(folder: &Path, text: &str) -> Option<serde_json::Value> {
+    let (file, rest) = text.split_once(" issuer=")?;
+    let (issuer, email) = rest.split_once(" email=")?;
+    Some(serde_json::json!({
+        "caPath": folder.join(file), "oidcIssuer": issuer, "subjectEmail": email,
+    }))
+}
+
+/// The row of a certificate, one thing wrong at a time.
+#[test]
+fn the_fulcio_row_with_one_thing_wrong() {
+    const NAME: &str = "the_fulcio_row_with_one_thing_wrong";
+    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let fixture = folder.join("dir-img-cosign-fulcio-rekor-valid");
+    let candidates = signature_files(&fixture);
+    let manifest = fs::read(fixture.join("manifest.json")).unwrap();
+    let good = serde_json::json!({
+        "type": "sigstoreSigned",
+        "fulcio": {
+            "caPath": folder.join("fulcio_v1.crt.pem"),
+            "oidcIssuer": "https://github.com/login/oauth",
+            "subjectEmail": "mitr@redhat.com",
+        },
+        "rekorPublicKeyPath": folder.join("rekor.pub"),
+        "signedIdentity": { "type": "matchRepository" },
+    });
+    let asked = "192.168.64.2:5000/cosign-signed/fulcio-rekor-1:latest";
+    let verdict = |requirement: &serde_json::Value, candidates: &[Candidate]| {
+        by_policy(asked, requirement, Digest::of(&manifest), candidates)
+    };
+    assert_eq!(verdict(&good, &candidates), Ok(()));
+    for (field, value, code) in [
+        ("/fulcio/subjectEmail", serde_json::json!("other@redhat.com"), 5),
+        ("/fulcio/oidcIssuer", serde_json::json!("https://github.com/login"), 5),
+        ("/fulcio/caPath", serde_json::json!(folder.join("rekor.pub")), 3),
+        ("/rekorPublicKeyPath", serde_json::json!(folder.join("cosign.pub")), 4),
+        ("/signedIdentity/type", serde_json::json!("matchExact"), 5),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(field).unwrap() = value;
+        assert_eq!(verdict(&bad, &candidates), Err(code), "{field}");
+    }
+    for name in ["certificate", "bundle"] {
+        let mut candidates = signature_files(&fixture);
+        for candidate in &mut candidates {
+            let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
+            annotations.remove(&format!("dev.sigstore.cosign/{name}")).unwrap();
+        }
+        assert_eq!(verdict(&good, &candidates), Err(4), "{name}");
+    }
+}
+
+/// Whether skopeo takes a fixture by a requirement: it has no blobs, which are asked for last.
+fn skopeo_accepts(skopeo: &Path, fixture: &Path, requirement: &serde_json::Value) -> bool {
+    let work = tempfile::tempdir().unwrap();
+    let policy = serde_json::json!({
+        "default": [{ "type": "reject" }],
+        "transports": { "dir": { "": [requirement] } },
+    });
+    fs::write(work.path().join("policy.json"), policy.to_string()).unwrap();
+    let mut command = std::process::Command::new(skopeo);
+    command.arg("--policy").arg(work.path().join("policy.json")).args(["copy", "-q"]);
+    command.arg(format!("dir:{}", fixture.display()));
+    let output = command.arg(format!("dir:{}", work.path().join("out").display())).output();
+    let text = String::from_utf8(output.unwrap().stderr).unwrap();
+    let rejected = text.contains("Source image rejected");
+    assert!(rejected || text.contains("reading blob"), "{text}");
+    !rejected
+}
+
+/// Keys and certificates with a log, as containers/image's own fixtures have them: both accept the
+/// good ones and nothing else.
+#[test]
+fn skopeo_says_the_same_of_logs_and_certificates() {
+    const NAME: &str = "skopeo_says_the_same_of_logs_and_certificates";
+    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let skopeo = need!(tools::of(tools::FORKY, "skopeo"), "no skopeo");
+    let file = |name: &str| serde_json::json!(folder.join(name));
+    let fulcio = |issuer: &str, email: &str, log: &str| {
+        serde_json::json!({
+            "fulcio": {
+                "caPath": file("fulcio_v1.crt.pem"), "oidcIssuer": issuer, "subjectEmail": email,
+            },
+            "rekorPublicKeyPath": file(log),
+        })
+    };
+    let key = |key: &str, log: &str| serde_json::json!({ "keyPath": file(key), "rekorPublicKeyPath": file(log) });
+    let (issuer, email) = ("https://github.com/login/oauth", "mitr@redhat.com");
+    for (name, requirement, expected) in [
+        ("fulcio-rekor", fulcio(issuer, email, "rekor.pub"), true),
+        ("fulcio-rekor", fulcio(issuer, "x@redhat.com", "rekor.pub"), false),
+        ("fulcio-rekor", fulcio(issuer, "MITR@redhat.com", "rekor.pub"), false),
+        ("fulcio-rekor", fulcio("https://github.com/login", email, "rekor.pub"), false),
+        ("fulcio-rekor", fulcio(issuer, email, "cosign.pub"), false),
+        ("fulcio-rekor", key("cosign.pub", "rekor.pub"), false),
+        ("key-rekor", key("cosign2.pub", "rekor.pub"), true),
+        ("key-rekor", key("cosign.pub", "rekor.pub"), false),
+        ("key-rekor", key("cosign2.pub", "cosign.pub"), false),
+        ("key-rekor", fulcio(issuer, email, "rekor.pub"), false),
+    ] {
+        let repository = match name {
+            "key-rekor" => "192.168.64.2:5000/cosign-signed/key-1",
+            _ => "192.168.64.2:5000/cosign-signed/fulcio-rekor-1",
+        };
+        let mut requirement = requirement.clone();
+        requirement["type"] = serde_json::json!("sigstoreSigned");
+        requirement["signedIdentity"] =
+            serde_json::json!({ "type": "exactRepository", "dockerRepository": repository });
+        let fixture = folder.join(format!("dir-img-cosign-{name}-valid"));
+        let manifest = fs::read(fixture.join("manifest.json")).unwrap();
+        let candidates = signature_files(&fixture);
+        let asked = format!("{repository}:latest");
+        let ours = by_policy(&asked, &requirement, Digest::of(&manifest), &candidates);
+        assert_eq!(ours.is_ok(), expected, "{requirement}: {ours:?}");
+        let theirs = skopeo_accepts(&skopeo, &fixture, &requirement);
+        assert_eq!(theirs, expected, "{requirement}");
+    }
 }

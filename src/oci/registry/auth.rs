@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::tls::{configuration, read_bounded};
 use super::{Error, helper};
+use crate::json;
 
 /// A text that is never printed.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -134,9 +135,9 @@ impl AuthFile {
 
     fn parse(path: &Path, bytes: &[u8], legacy: bool) -> Result<Self, Error> {
         let file = if legacy {
-            serde_json::from_slice(bytes).map(|auths| Self { auths, ..Self::default() })
+            json::from_slice(bytes).map(|auths| Self { auths, ..Self::default() })
         } else {
-            serde_json::from_slice(bytes)
+            json::from_slice(bytes)
         };
         // serde_json's own words may quote what it found there.
         let file = file.map_err(|error| {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::auth::{Credentials, Proof, Secret};
+use crate::json;
 
 /// How long a helper may take; some ask the user.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ pub(super) fn get(name: &str, server: &str) -> Result<Option<Credentials>, Error
         }
         return Err(broken("it failed".to_owned()));
     }
-    let answer: Answer = serde_json::from_slice(&output)
+    let answer: Answer = json::from_slice(&output)
         .map_err(|_| broken("expected JSON with Username and Secret".to_owned()))?;
     if answer.username.is_empty() && answer.secret.0.is_empty() {
         return Ok(None);

@@ -50,6 +50,9 @@ use super::name::{is_path_component, is_tag};
 use super::{Descriptor, Digest, RawManifest, Repository};
 use crate::limits::Limits;
 
+/// As long as an answer of [`with_client`] may take.
+const WHOLE_ANSWER: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// How a registry is asked.
 #[derive(Clone, Debug)]
 pub struct RegistryOptions {
@@ -258,6 +261,26 @@ impl Drop for Runtime {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Runs `work` with a client for something else than a registry, which proves its own bytes: plain
+/// requests, with the system's certificates and proxies, no redirects, and an end to all patience.
+pub fn with_client<T>(work: impl AsyncFnOnce(reqwest::Client) -> T) -> Result<T, super::Error> {
+    let options = RegistryOptions::default();
+    let setup = |problem: String| super::Error::from(Error::Setup { problem });
+    let tls = Certificates::default().config(true, false).map_err(|e| setup(e.to_string()))?;
+    let client = reqwest::Client::builder()
+        .user_agent(&options.user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .connect_timeout(options.retry.stall)
+        .read_timeout(options.retry.stall)
+        .timeout(WHOLE_ANSWER)
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| setup(error.to_string()))?;
+    Runtime::new()?.run(async { Ok(work(client).await) })
 }
 
 /// The address of a registry's host. Docker Hub's is not that of its name.

@@ -51,10 +51,13 @@ impl Registry {
             };
             pages.push(RawManifest::new(page.bytes, page.media_type));
             match page.next {
+                // What the first pages have is considered; nobody is led on for ever.
                 Some(_) if pages.len() >= MAX_PAGES => {
-                    let (what, limit) = (format!("the referrers of {digest}"), 10);
-                    let found = "more than 10 pages".to_owned();
-                    return Err(Error::TooLarge { what, found, limit }.into());
+                    tracing::warn!(
+                        "found more than {MAX_PAGES} pages of referrers of {digest}: the others \
+                         are not looked at"
+                    );
+                    return Ok(pages);
                 }
                 Some(next) => place = next,
                 None => return Ok(pages),
@@ -86,11 +89,11 @@ pub(super) fn next_page(
     Ok(Some((path.to_owned(), next.query().unwrap_or_default().to_owned())))
 }
 
-/// The target of a link with the relation "next" (RFC 8288).
+/// The target of a link with the relation "next" (RFC 8288). A comma in a target divides nothing.
 fn target(header: &str) -> Option<String> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|parameter| {
+    header.split('<').skip(1).find_map(|link| {
+        let (target, parameters) = link.split_once('>')?;
+        let is_next = parameters.split([';', ',']).any(|parameter| {
             let parameter = parameter.trim().to_ascii_lowercase().replace(' ', "");
             matches!(&*parameter, "rel=next" | "rel=\"next\"")
         });
@@ -115,6 +118,8 @@ mod tests {
         for (link, expected) in [
             ("</v2/a/b/referrers/sha256:00?n=2&last=x>; rel=\"next\"", page("n=2&last=x")),
             ("<?page=2>; rel=next", page("page=2")),
+            ("<?last=a,b>; rel=\"next\"", page("last=a,b")),
+            ("</x>; rel=prev,<?last=a,b>; rel=next,</y>; rel=last", page("last=a,b")),
             ("<https://r.test/v2/a/b/referrers/sha256:00?p=2>; rel=\"next\"", page("p=2")),
             ("</x>; rel=prev, </v2/a/b/referrers/sha256:00?p=3>; rel=\"next\"", page("p=3")),
             ("</x>; rel=\"prev\"", None),

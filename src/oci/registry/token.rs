@@ -8,6 +8,7 @@ use url::{Host, Url};
 
 use super::auth::Secret;
 use super::message::{bounded, shown};
+use crate::json;
 
 /// Bytes of a token service's answer.
 pub(super) const MAX_ANSWER: u64 = 1 << 20;
@@ -124,7 +125,7 @@ impl Token {
     /// Reads a token service's answer.
     pub fn new(answer: &[u8], received: Instant) -> Result<Self, String> {
         let answer: Answer =
-            serde_json::from_slice(answer).map_err(|_| "found no token in JSON".to_owned())?;
+            json::from_slice(answer).map_err(|_| "found no token in JSON".to_owned())?;
         let given = [answer.token, answer.access_token];
         let token = given.into_iter().flatten().find(|token| !token.0.is_empty());
         let token = token.ok_or("found an answer without token")?;
@@ -200,7 +201,8 @@ mod tests {
         let token = Token::new(br#"{"access_token":"x","expires_in":1}"#, now).unwrap();
         assert!(!token.is_old(after(49)) && token.is_old(after(50)));
         assert!(Token::new(br#"{"token":"x","expires_in":18446744073709551615}"#, now).is_ok());
-        for bad in [&b""[..], b"{}", br#"{"token":""}"#, br#"{"token":"a b"}"#, b"[1]"] {
+        let array = br#"["a.b",null,300]"#;
+        for bad in [&b""[..], b"{}", br#"{"token":""}"#, br#"{"token":"a b"}"#, b"[1]", array] {
             assert!(Token::new(bad, now).is_err());
         }
     }

@@ -62,6 +62,13 @@ pub struct Located {
     pub(super) verity: Option<[u8; 32]>,
 }
 
+impl Located {
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// All paths of an image.
 #[derive(Debug)]
 pub struct Image {

@@ -1,0 +1,70 @@
+//! `oci2sysext explain IMAGE|REFERENCE`: what merging an extension does on a host.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::open;
+use crate::cli::ConvertArgs;
+use crate::convert::{Progress, draft};
+use crate::error::Result;
+use crate::explain::{Explanation, explain};
+use crate::image::{self, erofs};
+use crate::limits::Limits;
+use crate::request::Request;
+use crate::verify::LayerDescriptor;
+
+/// Explains an image that is there, or one that a reference would be converted to.
+pub fn run(args: &ConvertArgs) -> Result<()> {
+    let text = args.reference.as_deref().unwrap_or_default();
+    let path = Path::new(text);
+    let limits = Limits::with(&args.limit);
+    let found = if path.is_file() {
+        let name = path.file_name().and_then(|name| name.to_str());
+        of_image(&open(path)?, name, &limits)?
+    } else {
+        let request = Request::from_args(args)?;
+        let name = request.output.path.file_name().and_then(|name| name.to_str());
+        let (staged, changes) = draft(&request, &mut Silent)?;
+        let file = staged.file().try_clone().map_err(image::Error::Io)?;
+        let mut found = of_image(&erofs::Reader::open(file)?, name, &limits)?;
+        found.warnings = changes.warnings;
+        found
+    };
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&found).map_err(|e| image::Error::Io(e.into()))?;
+        format!("{json}\n")
+    } else {
+        found.to_string()
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written.map_err(image::Error::Io)?),
+    }
+}
+
+fn of_image(
+    reader: &erofs::Reader,
+    file_name: Option<&str>,
+    limits: &Limits,
+) -> Result<Explanation, image::Error> {
+    let image = reader.image(limits)?;
+    let mut budget = limits.text_file;
+    explain(&image.tree, file_name, &mut |located| {
+        let size = located.size();
+        budget = budget
+            .checked_sub(size)
+            .ok_or(image::Error::Limit { name: "text-file", limit: limits.text_file })?;
+        let mut text = Vec::new();
+        reader.contents(located)?.read_to_end(&mut text)?;
+        Ok(text)
+    })
+}
+
+/// Nobody watches.
+struct Silent;
+
+impl Progress for Silent {
+    fn fetching(&mut self, _: &LayerDescriptor, _: u64) {}
+    fn converting(&mut self) {}
+}

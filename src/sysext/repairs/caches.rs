@@ -1,0 +1,169 @@
+//! Caches that are left out (R19): what the host may miss, and what computes them anew there, if
+//! their readers look at a place that can be written.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::plan::{Plan, SYSTEM};
+use super::{Repair, quote, unit_name};
+use crate::escape::Escaped;
+use crate::report::Changes;
+use crate::sysext::work::Work;
+use crate::sysext::{Error, SysextOptions};
+use crate::tree::{Content, is_within, split};
+
+/// One kind of cache.
+struct Cache {
+    /// Tells its files, and what makes it necessary without any.
+    is: fn(&[u8]) -> bool,
+    /// What the host may miss without.
+    missed: &'static str,
+    /// What computes it anew, and the directory that can be written.
+    rebuild: Option<(&'static str, &'static str)>,
+}
+
+fn ends(path: &[u8], top: &[u8], names: &[&[u8]]) -> bool {
+    is_within(path, top) && split(path).is_some_and(|(_, name)| names.contains(&name))
+}
+
+const CACHES: &[Cache] = &[
+    Cache {
+        is: |path| ends(path, b"usr/share/icons", &[b"icon-theme.cache"]),
+        missed: "the icons of the extension in programs that trust the theme's cache",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| ends(path, b"usr/share/glib-2.0/schemas", &[b"gschemas.compiled"]),
+        missed: "the settings of the extension (GSettings)",
+        rebuild: Some((
+            "/usr/bin/glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
+            "/usr/local/share/glib-2.0/schemas",
+        )),
+    },
+    Cache {
+        is: |path| path == b"usr/share/applications/mimeinfo.cache",
+        missed: "which types of files the extension's applications open",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| {
+            is_within(path, b"usr/share/mime")
+                && !is_within(path, b"usr/share/mime/packages")
+                && path != b"usr/share/mime"
+        },
+        missed: "the types of files that the extension defines",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| {
+            let name = split(path).map_or(&b""[..], |(_, name)| name);
+            is_within(path, b"usr/lib/modules")
+                && name.starts_with(b"modules.")
+                && name.starts_with(b"modules.dep")
+        },
+        missed: "the extension's kernel modules: modprobe does not find them (insmod does)",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| {
+            path == b"usr/lib/udev/hwdb.bin"
+                || path == b"etc/udev/hwdb.bin"
+                || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
+        },
+        missed: "what the extension says of hardware (hwdb)",
+        rebuild: Some(("/usr/bin/systemd-hwdb update", "/etc/udev")),
+    },
+    Cache {
+        is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
+        missed: "nothing, but programs look for the extension's fonts longer at first",
+        rebuild: Some(("/usr/bin/fc-cache -s", "/var/cache/fontconfig")),
+    },
+    Cache {
+        is: |path| {
+            path.windows(14).any(|part| part == b"gdk-pixbuf-2.0")
+                && path.ends_with(b"/loaders.cache")
+        },
+        missed: "the image formats that the extension's loaders read",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| path.ends_with(b"/gio/modules/giomodule.cache"),
+        missed: "nothing, if the extension's modules are newer than the host's cache",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| path == b"usr/lib/locale/locale-archive",
+        missed: "the locales of the extension",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| path == b"usr/share/info/dir",
+        missed: "the extension's manuals in the list of info",
+        rebuild: None,
+    },
+    Cache {
+        is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
+        missed: "libraries in the directories that the extension adds",
+        rebuild: Some(("/usr/sbin/ldconfig", "/etc")),
+    },
+];
+
+pub(super) fn run<C>(
+    work: &mut Work<C>,
+    options: &SysextOptions<'_>,
+    plan: &mut Plan,
+    changes: &mut Changes,
+) -> Result<(), Error> {
+    let mut commands = BTreeSet::new();
+    for cache in CACHES {
+        let found = work.tree.walk().find(|entry| {
+            matches!(entry.inode.content, Content::Regular(_)) && (cache.is)(&entry.path)
+        });
+        let Some(found) = found else { continue };
+        // What is kept shadows the host's.
+        if options.keep_caches && crate::sysext::rules::cache(&found.path).is_some() {
+            continue;
+        }
+        let path = Escaped(&found.path);
+        let missed = cache.missed;
+        match cache.rebuild {
+            None => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written")),
+            Some((command, directory)) if options.repairs.has(Repair::Caches) => {
+                commands.insert((command, directory));
+            }
+            Some((command, directory)) => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
+        }
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let unit = format!("{}-sysext-caches.service", unit_name::escape(&options.name));
+    let of = quote::description(&options.name);
+    let mut text = format!(
+        "[Unit]\n\
+         Description=Caches for the system extension {of} (oci2sysext)\n\
+         After=local-fs.target systemd-sysext.service\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n"
+    );
+    for (command, directory) in &commands {
+        let _ = writeln!(text, "ExecStartPre=-/usr/bin/mkdir -p {directory}\nExecStart=-{command}");
+    }
+    let why = commands
+        .iter()
+        .map(|(command, _)| format!("runs {command}"))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let path = format!("{SYSTEM}/{unit}");
+    work.add_file(&path, text.into_bytes(), options.created, ("R19", why), changes)?;
+    plan.uphold(
+        SYSTEM,
+        "multi-user.target",
+        &unit,
+        false,
+        ("R19", "caches of the host".to_owned()),
+    );
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The units that the repairs ask for, written when all of them have asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::{quote, unit_name};
+use crate::report::Changes;
+use crate::sysext::work::Work;
+use crate::sysext::{Error, SysextOptions};
+
+/// Where units of the system are.
+pub(super) const SYSTEM: &str = "usr/lib/systemd/system";
+
+/// Where units of users are.
+pub(super) const USER: &str = "usr/lib/systemd/user";
+
+/// What is to start on the host, and why.
+#[derive(Debug, Default)]
+pub(in crate::sysext) struct Plan {
+    /// By directory and the unit that upholds: units, and why.
+    upheld: BTreeMap<(&'static str, String), BTreeMap<String, Upheld>>,
+    /// Drop-ins of the extension's own services: settings of `[Unit]`.
+    own: BTreeMap<String, BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Upheld {
+    is_brief: bool,
+    rule: &'static str,
+    cause: String,
+}
+
+impl Plan {
+    /// Asks that `unit` is started whenever `by` is active.
+    pub fn uphold(
+        &mut self,
+        directory: &'static str,
+        by: &str,
+        unit: &str,
+        is_brief: bool,
+        (rule, cause): (&'static str, String),
+    ) {
+        let units = self.upheld.entry((directory, by.to_owned())).or_default();
+        units.entry(unit.to_owned()).or_insert(Upheld { is_brief, rule, cause });
+    }
+
+    /// Asks that one of the extension's own services starts after `other`.
+    pub fn start_after(&mut self, service: &str, other: &str) {
+        let settings = self.own.entry(service.to_owned()).or_default();
+        settings.extend([format!("Wants={other}"), format!("After={other}")]);
+    }
+
+    /// Writes the drop-ins. What ends by itself is wanted by a target that is upheld: it starts
+    /// once with the target, and not again whenever it has ended.
+    pub fn write<C>(
+        self,
+        work: &mut Work<C>,
+        options: &SysextOptions<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), Error> {
+        let name = unit_name::escape(&options.name);
+        let drop_in = |directory: &str, unit: &str| {
+            format!("{directory}/{unit}.d/10-{}-sysext.conf", options.name)
+        };
+        for ((directory, by), units) in &self.upheld {
+            let rule = units.values().map(|upheld| upheld.rule).max().unwrap_or_default();
+            let causes: Vec<_> = units
+                .iter()
+                .map(|(unit, Upheld { cause, .. })| format!("starts {unit}: {cause}"))
+                .collect();
+            let brief: Vec<_> =
+                units.iter().filter(|(_, u)| u.is_brief).map(|(unit, _)| unit.as_str()).collect();
+            let mut text = String::from("[Unit]\n");
+            for (unit, _) in units.iter().filter(|(_, upheld)| !upheld.is_brief) {
+                let _ = writeln!(text, "Upholds={unit}");
+            }
+            if !brief.is_empty() {
+                let target = format!("{name}-sysext-{}.target", by.replace(['.', '@'], "-"));
+                if unit_name::parse(target.as_bytes()).is_none() {
+                    changes.warn(
+                        "R22",
+                        format!("{by} is too long a name to start {} with it", brief.join(", ")),
+                    );
+                    continue;
+                }
+                let of = quote::description(&options.name);
+                let mut wants = format!(
+                    "[Unit]\nDescription=Units of the system extension {of} that end by themselves\nDefaultDependencies=no\n"
+                );
+                for unit in &brief {
+                    let _ = writeln!(wants, "Wants={unit}");
+                }
+                let why = format!("starts {} once: it ends by itself", brief.join(", "));
+                work.add_file(
+                    &format!("{directory}/{target}"),
+                    wants.into_bytes(),
+                    options.created,
+                    ("R22", why),
+                    changes,
+                )?;
+                let _ = writeln!(text, "Upholds={target}");
+            }
+            work.add_file(
+                &drop_in(directory, by),
+                text.into_bytes(),
+                options.created,
+                (rule, causes.join("; ")),
+                changes,
+            )?;
+        }
+        for (service, settings) in &self.own {
+            let mut text = String::from("[Unit]\n");
+            for setting in settings {
+                let _ = writeln!(text, "{setting}");
+            }
+            let why = "its accounts, files and policy are there before it starts".to_owned();
+            work.add_file(
+                &drop_in(SYSTEM, service),
+                text.into_bytes(),
+                options.created,
+                ("R22", why),
+                changes,
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Accounts and files before services: systemd-sysusers does not wait for extensions at boot, and
+//! nothing runs it, or systemd-tmpfiles, when an extension is merged later. So one unit runs both
+//! for what the extension brings, and the extension's services start after it (R24, R25).
+
+use std::fmt::Write;
+
+use super::plan::{Plan, SYSTEM};
+use super::{Repair, quote, unit_name, units};
+use crate::base::Base;
+use crate::report::Changes;
+use crate::sysext::work::{Work, subtree};
+use crate::sysext::{Error, SysextOptions, rules};
+use crate::tree::split;
+
+pub(super) fn run<C>(
+    work: &mut Work<C>,
+    base: &Base,
+    options: &SysextOptions<'_>,
+    plan: &mut Plan,
+    changes: &mut Changes,
+) -> Result<(), Error> {
+    if !options.repairs.has(Repair::Units) {
+        return Ok(());
+    }
+    let files = |directory| -> Vec<String> {
+        let paths = subtree(&work.tree, directory).into_iter();
+        let names = paths.filter_map(|path| Some(split(&path)?.1.to_vec()));
+        names.filter(|name| name.ends_with(b".conf")).map(|name| quote::exec(&name)).collect()
+    };
+    let (accounts, paths) = (files(rules::SYSUSERS), files(rules::TMPFILES));
+    if accounts.is_empty() && paths.is_empty() {
+        return Ok(());
+    }
+    let unit = format!("{}-sysext-setup.service", unit_name::escape(&options.name));
+    let of = quote::description(&options.name);
+    let mut text = format!(
+        "[Unit]\n\
+         Description=Accounts and files of the system extension {of} (oci2sysext)\n\
+         DefaultDependencies=no\n\
+         After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
+         Conflicts=shutdown.target\n\
+         Before=shutdown.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n"
+    );
+    for (program, files) in
+        [("systemd-sysusers --", accounts), ("systemd-tmpfiles --create --", paths)]
+    {
+        if !files.is_empty() {
+            let _ = writeln!(text, "ExecStart=-/usr/bin/{program} {}", files.join(" "));
+        }
+    }
+    let why = "makes accounts and files when the extension is merged".to_owned();
+    let path = format!("{SYSTEM}/{unit}");
+    let services = units::services(work, base);
+    work.add_file(&path, text.into_bytes(), options.created, ("R25", why), changes)?;
+    plan.uphold(SYSTEM, "sysinit.target", &unit, false, ("R25", "accounts and files".to_owned()));
+    for service in services {
+        plan.start_after(&service, &unit);
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Names of units (systemd.unit(5)): which are names at all, and what belongs to which template.
+
+use std::fmt::Write;
+
+/// The types of units that can be enabled.
+const TYPES: [&str; 8] =
+    [".service", ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap"];
+
+/// As long as the kernel allows a file name, less the NUL.
+const LONGEST: usize = 255;
+
+/// A unit's name, if the bytes are one: letters, digits and `:_.-\@` with a type that can be
+/// enabled. So it needs no escape anywhere in a unit file.
+pub(super) fn parse(bytes: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(bytes).ok()?;
+    let of_type = TYPES.iter().chain(&[".slice"]).find_map(|end| name.strip_suffix(end))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":_.-\\@".contains(c);
+    let starts_well = !of_type.is_empty() && !of_type.starts_with(['@', '.', '-']);
+    (name.len() <= LONGEST && starts_well && of_type.chars().all(plain)).then_some(name)
+}
+
+/// The template of an instance: `foo@.service` for `foo@bar.service`.
+pub(super) fn template(name: &str) -> Option<String> {
+    let (prefix, rest) = name.split_once('@')?;
+    let (instance, suffix) = rest.rsplit_once('.')?;
+    (!instance.is_empty()).then(|| format!("{prefix}@.{suffix}"))
+}
+
+/// The name with an instance: `bar@x.service` for the template `bar@.service` and `foo@x.service`.
+pub(super) fn instance_of(template: &str, other: &str) -> Option<String> {
+    let (prefix, suffix) = template.split_once("@.")?;
+    let (instance, _) = other.split_once('@')?.1.rsplit_once('.')?;
+    (!instance.is_empty()).then(|| format!("{prefix}@{instance}.{suffix}"))
+}
+
+/// Whether a name is a template's, which can be started only with an instance.
+pub(super) fn is_template(name: &str) -> bool {
+    name.contains("@.")
+}
+
+/// The extension's name as the start of a unit's (systemd-escape(1)).
+pub(super) fn escape(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => text.push(char::from(byte)),
+            b'.' if !text.is_empty() => text.push('.'),
+            _ => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_are_names() {
+        for name in ["a.service", "a@b.service", "dev-disk\\x2dby.swap", "a.b:c_d@.socket"] {
+            assert_eq!(parse(name.as_bytes()), Some(name));
+        }
+        let long = [&[b'a'; 250][..], b".service"].concat();
+        for bad in [
+            &b"a"[..],
+            b".service",
+            b"@.service",
+            b"a b.service",
+            b"a\n.service",
+            b"%n.service",
+            b"a$.service",
+            b"a\".service",
+            b"\xff.service",
+            b"a.device",
+            &long,
+            b"-.mount",
+        ] {
+            assert_eq!(parse(bad), None, "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn instances_and_templates() {
+        assert_eq!(template("a@b.service").as_deref(), Some("a@.service"));
+        assert_eq!(template("a@.service"), None);
+        assert_eq!(template("a.service"), None);
+        assert_eq!(instance_of("x@.service", "a@b.c.service").as_deref(), Some("x@b.c.service"));
+        assert_eq!(escape("a b%@.x"), "a\\x20b\\x25\\x40.x");
+        assert!(parse(format!("{}-sysext.target", escape("ä \n")).as_bytes()).is_some());
+    }
+}
