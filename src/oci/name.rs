@@ -69,10 +69,9 @@ impl<'a> Name<'a> {
 
 /// The one form of a repository's name: Docker Hub has several host names, and hides `library/`.
 pub(crate) fn normal(repository: &Repository) -> Repository {
-    // Host names are the same in any case (RFC 4343).
-    let (host, path) = (repository.host.to_ascii_lowercase(), &repository.path);
-    if !["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&&*host) {
-        return Repository { host, path: path.clone() };
+    let Repository { host, path } = repository;
+    if !["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&&**host) {
+        return repository.clone();
     }
     let library = if path.contains('/') { "" } else { "library/" };
     Repository { host: "docker.io".to_owned(), path: format!("{library}{path}") }
@@ -147,8 +146,6 @@ mod tests {
             ("alpine", "docker.io/library/alpine"),
             ("user/alpine", "docker.io/user/alpine"),
             ("quay.io/alpine", "quay.io/alpine"),
-            ("LOCALHOST:5000/alpine", "localhost:5000/alpine"),
-            ("Docker.IO/alpine", "docker.io/library/alpine"),
             ("docker.io:443/alpine", "docker.io:443/alpine"),
             ("not-docker.io/alpine", "not-docker.io/alpine"),
         ] {

@@ -74,8 +74,10 @@ impl Tracked {
     /// image is the registry's choice. The variant is left out, because it may be left out there.
     pub fn new(repository: &Repository, tag: &str, platform: &Platform) -> Self {
         let platform = platform.normalized();
+        // Host names are the same in any case (RFC 4343).
+        let host = repository.host.to_ascii_lowercase();
         Self {
-            repository: repository.to_string(),
+            repository: format!("{host}/{}", repository.path),
             tag: tag.to_owned(),
             platform: format!("{}/{}", platform.os, platform.architecture),
         }
