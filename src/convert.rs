@@ -90,11 +90,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
     let Opened { mut source, image, .. } = Opened::open(request)?;
     let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
-    let options = erofs::Options {
-        compression: erofs::Compression::None,
-        threads: request.threads,
-        ..erofs::Options::default()
-    };
+    let options =
+        erofs::Options { compression: erofs::Compression::None, ..erofs::Options::default() };
     let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
     let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
     Ok((writer.finish(extension.sysext.tree())?, changes))

@@ -283,10 +283,6 @@ fn words(args: &TrustArgs) -> crate::error::Result<Words> {
 }
 
 fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
-<<<<<<< HEAD
-    Ok(Extension {
-        latest: latest(args, std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
-=======
     let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
     if asks_for_units && !args.repairs.has(Repair::Units) {
         return Err(Error::new(
@@ -298,7 +294,7 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
         ));
     }
     Ok(Extension {
->>>>>>> sign3
+        latest: latest(args, std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
         id: args.id.clone(),
         version_id: args.version_id.clone(),
         sysext_level: args.sysext_level.clone(),
@@ -320,7 +316,6 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
             directory => Labels::Directory(directory.into()),
         },
     })
-<<<<<<< HEAD
 }
 
 /// `--mtime`, else what the environment says (reproducible-builds.org).
@@ -339,8 +334,6 @@ fn latest(args: &ConvertArgs, of_environment: Option<&OsStr>) -> Result<Option<i
             "unset it, or set it to the output of \"date +%s\"",
         )),
     }
-=======
->>>>>>> sign3
 }
 
 fn format(args: &ConvertArgs) -> Result<Format, Error> {
