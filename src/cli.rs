@@ -334,7 +334,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Output")]
     pub cluster_size: Option<String>,
     /// The oldest Linux that is to read the EROFS image, from 5.4 on; decides which features of the
-    /// format it may have [default: 6.1]
+    /// format it may have [default: 6.1, with zstd 6.10]
     #[arg(long, value_name = "VERSION", help_heading = "Output")]
     pub min_kernel: Option<String>,
     /// No file gets a later time, in seconds since 1970; default: `SOURCE_DATE_EPOCH`, if it is set

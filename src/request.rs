@@ -375,12 +375,13 @@ fn erofs_options(args: &ConvertArgs) -> Result<erofs::Options, Error> {
     }
     let defaults = erofs::Options::default();
     let threads = args.threads.and_then(|n| NonZeroUsize::new(n.into()));
+    let compression =
+        parsed("--compress", args.compress.as_ref())?.unwrap_or(defaults.compression);
     let options = erofs::Options {
-        compression: parsed("--compress", args.compress.as_ref())?.unwrap_or(defaults.compression),
+        compression,
         cluster_size: parsed("--cluster-size", args.cluster_size.as_ref())?,
         min_kernel: parsed("--min-kernel", args.min_kernel.as_ref())?
-            .unwrap_or(defaults.min_kernel),
-        epoch: defaults.epoch,
+            .unwrap_or(defaults.min_kernel.max(compression.oldest())),
         self_check: match args.self_check {
             SelfCheckArg::Structure => SelfCheck::Structure,
             SelfCheckArg::Full => SelfCheck::Full,
@@ -579,7 +580,6 @@ mod tests {
             "--format composefs --objects o --min-kernel 6.1 quay.io/t/s:41.iwd",
             "--min-kernel 5.3 quay.io/t/s:41.iwd",
             "--min-kernel 6.9 --compress zstd quay.io/t/s:41.iwd",
-            "--compress zstd quay.io/t/s:41.iwd",
             "--min-kernel 5.10 --cluster-size 64K quay.io/t/s:41.iwd",
             "--cluster-size 48K quay.io/t/s:41.iwd",
             "iwd",

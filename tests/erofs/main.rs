@@ -34,7 +34,6 @@ fn options(compression: &str, cluster: &str, kernel: &str) -> Options {
         compression: compression.parse().unwrap(),
         cluster_size: Some(cluster.parse().unwrap()),
         min_kernel: kernel.parse().unwrap(),
-        epoch: 1_700_000_000,
         self_check: SelfCheck::Full,
         threads: 2.try_into().unwrap(),
     }

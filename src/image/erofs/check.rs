@@ -35,8 +35,13 @@ impl Expected for Contents {
 pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) -> Result<(), Error> {
     let reader = Reader::open(file.try_clone()?)?;
     // What the tree holds is within the limits already; it is compared name by name.
-    let unlimited =
-        Limits { entries: u64::MAX, names: u64::MAX, depth: u64::MAX, ..Limits::default() };
+    let unlimited = Limits {
+        entries: u64::MAX,
+        names: u64::MAX,
+        depth: u64::MAX,
+        layer_uncompressed: u64::MAX,
+        ..Limits::default()
+    };
     let image = reader.image(&unlimited)?;
     let mut comparison = Comparison {
         reader: &reader,

@@ -43,7 +43,6 @@ pub fn write(
         packed: plan.packed.into(),
         inodes: u64::try_from(plan.order.len()).unwrap_or(u64::MAX),
         epoch: plan.epoch,
-        made: options.epoch,
         blocks: u32::try_from(end / BLOCK).map_err(|_| too_large())?,
         meta_block: plan.start,
         xattr_block: if plan.shared_length > 0 { plan.xattr_start } else { 0 },

@@ -20,6 +20,16 @@ pub enum Compression {
     Zstd(ZstdLevel),
 }
 
+impl Compression {
+    /// The oldest kernel that may know it.
+    pub fn oldest(self) -> Kernel {
+        match self {
+            Self::None | Self::Lz4 | Self::Lz4hc(_) => Kernel::OLDEST,
+            Self::Zstd(_) => Kernel::ZSTD,
+        }
+    }
+}
+
 /// A level of LZ4HC, 1 to 12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(u8);
@@ -148,8 +158,6 @@ pub struct Options {
     pub cluster_size: Option<ClusterSize>,
     /// The oldest kernel that is to read the image.
     pub min_kernel: Kernel,
-    /// The time that the image claims to be made at, in seconds since 1970.
-    pub epoch: i64,
     /// How much of the image is read back before it counts as written.
     pub self_check: SelfCheck,
     /// How many threads compress; it does not change the image.
@@ -172,7 +180,6 @@ impl Default for Options {
             compression: Compression::Lz4hc(Level::default()),
             cluster_size: None,
             min_kernel: Kernel::default(),
-            epoch: 0,
             self_check: SelfCheck::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
@@ -183,7 +190,7 @@ impl Options {
     /// Says which option the oldest kernel cannot read.
     pub fn problem(&self) -> Option<String> {
         let kernel = self.min_kernel;
-        if matches!(self.compression, Compression::Zstd(_)) && kernel < Kernel::ZSTD {
+        if kernel < self.compression.oldest() {
             return Some(format!(
                 "found zstd for Linux {kernel}, expected lz4 or lz4hc, or Linux {} or later",
                 Kernel::ZSTD

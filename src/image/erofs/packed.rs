@@ -81,24 +81,21 @@ impl Packed {
 }
 
 impl Writer {
-    /// Overwrites parts of the packed inode, each given by offset and length, with zeros: the
-    /// segments that they are in are compressed anew behind all others.
-    pub(super) fn erase_fragments(&mut self, fragments: &[(u32, u32)]) -> Result<(), Error> {
-        let ends = |&(offset, length): &(u32, u32)| (u64::from(offset), u64::from(length));
+    /// Overwrites parts of the packed inode, each given by offset and length, in ascending order,
+    /// with zeros: the segments that they are in are compressed anew behind all others.
+    pub(super) fn erase_fragments(&mut self, fragments: &[(u64, u64)]) -> Result<(), Error> {
         let mut squeezer = None;
         for number in 0..self.store.packed.len() {
             let start = len_of(number) * len_of(SEGMENT);
             let end = start + len_of(SEGMENT);
-            let mut touched = fragments
-                .iter()
-                .map(ends)
-                .filter(|&(offset, length)| offset < end && offset + length > start)
-                .peekable();
+            let first = fragments.partition_point(|&(offset, length)| offset + length <= start);
+            let touched = fragments.iter().skip(first);
+            let mut touched = touched.take_while(|(offset, _)| *offset < end).peekable();
             if touched.peek().is_none() {
                 continue;
             }
             let mut bytes = self.unpacked(number)?;
-            for (offset, length) in touched {
+            for &(offset, length) in touched {
                 let from = size(offset.max(start) - start);
                 let to = size((offset + length).min(end) - start).min(bytes.len());
                 bytes.get_mut(from..to).unwrap_or_default().fill(0);

@@ -28,8 +28,6 @@ pub struct Facts<'a> {
     pub inodes: u64,
     /// The time of compact inodes.
     pub epoch: Timestamp,
-    /// The time that the image claims to be made at, in seconds since 1970.
-    pub made: i64,
     pub blocks: u32,
     pub meta_block: u32,
     pub xattr_block: u32,
@@ -69,7 +67,6 @@ impl Facts<'_> {
             () => 0,
         };
         let wide = has(EROFS_FEATURE_INCOMPAT_48BIT);
-        let age = self.made.checked_sub(self.epoch.sec);
         SuperBlock {
             magic: U32::new(EROFS_SUPER_MAGIC_V1),
             feature_compat: U32::new(EROFS_FEATURE_COMPAT_SB_CHKSUM | EROFS_FEATURE_COMPAT_MTIME),
@@ -86,7 +83,6 @@ impl Facts<'_> {
             feature_incompat: U32::new(features),
             available_compr_algs: U16::new(algorithms),
             packed_nid: U64::new(self.packed),
-            build_time: U32::new(age.and_then(|age| u32::try_from(age).ok()).unwrap_or(0)),
             ..SuperBlock::new_zeroed()
         }
     }

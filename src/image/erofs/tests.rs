@@ -154,6 +154,91 @@ fn images_are_as_they_were() {
     }
 }
 
+/// What a kernel must know to read an image: no more than the oldest one does, and no codec that
+/// nobody asked for.
+#[test]
+fn features_are_those_of_the_oldest_kernel() {
+    const PADDING: u32 = 0x01;
+    const CFGS: u32 = 0x02;
+    const TAILPACKING: u32 = 0x10;
+    const FRAGMENTS: u32 = 0x20;
+    const WIDE: u32 = 0x80;
+    const LZ4: u16 = 1 << 0;
+    const ZSTD: u16 = 1 << 3;
+    // The field is the farthest match of LZ4 where there are no configurations.
+    const DISTANCE: u16 = u16::MAX;
+    for (codec, cluster, kernel, features, algorithms) in [
+        ("none", None, "5.4", 0, 0),
+        ("none", None, "6.18", 0, 0),
+        ("lz4", None, "5.4", PADDING, DISTANCE),
+        ("lz4hc:12", Some("4K"), "5.16", PADDING, DISTANCE),
+        ("lz4", Some("4K"), "5.17", PADDING | TAILPACKING, DISTANCE),
+        ("lz4", Some("4K"), "6.1", PADDING | FRAGMENTS, DISTANCE),
+        ("lz4", None, "5.13", PADDING | CFGS, LZ4),
+        ("lz4hc", Some("1M"), "5.17", PADDING | CFGS | TAILPACKING, LZ4),
+        ("lz4hc", None, "6.0", PADDING | CFGS | TAILPACKING, LZ4),
+        ("lz4hc", None, "6.1", PADDING | CFGS | FRAGMENTS, LZ4),
+        ("lz4hc", None, "6.14", PADDING | CFGS | FRAGMENTS, LZ4),
+        ("lz4hc", None, "6.15", PADDING | CFGS | FRAGMENTS | WIDE, LZ4),
+        ("zstd", Some("4K"), "6.10", PADDING | CFGS | FRAGMENTS, ZSTD),
+        ("zstd:19", None, "6.14", PADDING | CFGS | FRAGMENTS, ZSTD),
+        ("zstd", None, "7.0", PADDING | CFGS | FRAGMENTS | WIDE, ZSTD),
+    ] {
+        let (file, _) = image_with(&Options {
+            min_kernel: kernel.parse().unwrap(),
+            cluster_size: cluster.map(|size| size.parse().unwrap()),
+            ..options(codec.parse().unwrap())
+        });
+        let superblock = SuperBlock::read_from_prefix(&bytes_of(&file)[1024..]).unwrap().0;
+        let found = (superblock.feature_incompat.get(), superblock.available_compr_algs.get());
+        assert_eq!(found, (features, algorithms), "{codec} {cluster:?} {kernel}");
+    }
+}
+
+/// Hostile images: a megabyte of zeros is a few bytes, and many inodes may share them.
+#[test]
+fn what_is_decompressed_again_counts_again() {
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options("zstd".parse().unwrap())).unwrap();
+    let mut tree = Tree::new(Stat::directory());
+    let zeros = vec![0; 3 << 20];
+    let content = Content::Regular(writer.store(super::len(&zeros), &mut &*zeros).unwrap());
+    add(&mut tree, "zeros", &Stat::directory(), content);
+    let file = writer.finish(&tree).unwrap().file().try_clone().unwrap();
+    let reader = Reader::open(file).unwrap();
+    let limits = Limits { layer_uncompressed: 5 << 20, ..Limits::default() };
+    let image = reader.image(&limits).unwrap();
+    let located = image.tree.walk().find_map(|entry| match &entry.inode.content {
+        Content::Regular(located) => Some(located.clone()),
+        _ => None,
+    });
+    let read = || {
+        let mut contents = reader.contents(located.as_ref().unwrap()).unwrap();
+        std::io::copy(&mut contents, &mut std::io::sink())
+    };
+    assert_eq!(read().unwrap(), 3 << 20);
+    let error = read().unwrap_err();
+    assert!(error.to_string().contains("layer-uncompressed"), "{error}");
+}
+
+/// Attributes and targets count as names do: they are all kept in memory.
+#[test]
+fn attributes_and_targets_are_names_too() {
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options(Compression::None)).unwrap();
+    let mut tree = small(&mut writer);
+    let ino = tree.lookup(b"usr/to").unwrap();
+    let mut stat = Stat::directory();
+    stat.xattrs.insert(b"user.large", &vec![1; 60_000]);
+    tree.inode_mut(ino).stat = stat;
+    let file = writer.finish(&tree).unwrap().file().try_clone().unwrap();
+    let reader = Reader::open(file).unwrap();
+    let limits = |names| Limits { names, ..Limits::default() };
+    assert!(reader.image(&limits(62_000)).is_ok());
+    let refused = reader.image(&limits(59_000));
+    assert!(matches!(refused, Err(Error::Limit { name: "names", .. })), "{refused:?}");
+}
+
 #[test]
 fn a_changed_image_fails_the_self_check() {
     for compression in [Compression::None, Compression::Lz4] {

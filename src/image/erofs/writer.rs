@@ -120,9 +120,10 @@ impl Writer {
         for (record, _) in self.store.records.iter().zip(&used).filter(|(_, used)| !**used) {
             zero(&self.file, record.start, record.stored)?;
             if let Tail::Fragment { offset, length } = record.tail {
-                fragments.push((offset, length));
+                fragments.push((u64::from(offset), u64::from(length)));
             }
         }
+        fragments.sort_unstable();
         self.erase_fragments(&fragments)
     }
 
@@ -314,7 +315,7 @@ impl Writer {
                     arena.extend(segment.drain(segment.len() - bytes..));
                 }
                 self.write(&segment)?;
-                if !self.plan.extents || (last && flat) {
+                if !self.plan.extents {
                     self.align()?;
                 }
                 self.reuse(segment);
@@ -322,6 +323,8 @@ impl Writer {
         }
         if last && self.is_flat(first) && !matches!(tail, Tail::Fragment { .. } | Tail::Inline(_)) {
             self.store.extents.truncate(first);
+            // Nothing may be behind the end of a flat file: whoever maps it sees all of the block.
+            self.align()?;
         }
         let count = self.store.extents.len() - first;
         let extents = Run::new(first, count).ok_or_else(too_many)?;

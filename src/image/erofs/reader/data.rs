@@ -22,9 +22,17 @@ use crate::image::Error;
 #[derive(Debug)]
 pub struct File<'a> {
     reader: &'a Reader,
+    state: State,
+}
+
+/// How far an inode was read; kept between the fragments of the packed inode.
+#[derive(Debug)]
+pub(super) struct State {
     inode: Inode,
     map: Map,
     position: u64,
+    /// The extent that was found last.
+    last: Option<Extent>,
     /// A part of the contents that was decompressed: from where, and the bytes.
     decompressed: (u64, Vec<u8>),
 }
@@ -84,12 +92,22 @@ impl<'a> File<'a> {
         } else {
             Map::Inode
         };
-        Ok(Self { reader, inode, map, position: 0, decompressed: (0, Vec::new()) })
+        let decompressed = (0, Vec::new());
+        Ok(Self { reader, state: State { inode, map, position: 0, last: None, decompressed } })
+    }
+
+    /// Where in the packed inode the last bytes are, if they are there.
+    pub(in super::super) fn fragment(&self) -> Option<u64> {
+        match &self.state.map {
+            Map::Inode => None,
+            Map::Lclusters(lclusters) => lclusters.fragment(),
+            Map::Encoded(encoded) => encoded.fragment(self.reader).ok().flatten(),
+        }
     }
 
     /// Goes through all extents without decoding them: each must be somewhere in the image.
     pub(in super::super) fn walk(mut self) -> Result<(), Error> {
-        while self.position < self.inode.size {
+        while self.state.position < self.state.inode.size {
             let extent = self.extent()?;
             match extent.source {
                 Source::Hole => {}
@@ -106,12 +124,12 @@ impl<'a> File<'a> {
                     if end.is_none_or(|end| end > packed.size) {
                         return Err(corrupt(format!(
                             "found a fragment of inode {} at {offset} of {}",
-                            self.inode.nid, packed.size
+                            self.state.inode.nid, packed.size
                         )));
                     }
                 }
             }
-            self.position = extent.start + extent.length;
+            self.state.position = extent.start + extent.length;
         }
         Ok(())
     }
@@ -121,7 +139,7 @@ impl<'a> File<'a> {
         while !bytes.is_empty() {
             let n = self.read_some(bytes)?;
             if n == 0 {
-                let (nid, size) = (self.inode.nid, self.inode.size);
+                let (nid, size) = (self.state.inode.nid, self.state.inode.size);
                 return Err(corrupt(format!("found the end of inode {nid} after {size} bytes")));
             }
             bytes = bytes.get_mut(n..).unwrap_or_default();
@@ -131,90 +149,114 @@ impl<'a> File<'a> {
 
     /// Reads at least one byte, unless there is none left.
     pub(in super::super) fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Error> {
-        if self.position >= self.inode.size || bytes.is_empty() {
+        if self.state.position >= self.state.inode.size || bytes.is_empty() {
             return Ok(0);
         }
-        let (start, kept) = &self.decompressed;
-        let skip = self.position.checked_sub(*start).map(size);
+        let (start, kept) = &self.state.decompressed;
+        let skip = self.state.position.checked_sub(*start).map(size);
         if let Some(kept) = skip.and_then(|skip| kept.get(skip..)).filter(|kept| !kept.is_empty()) {
             let n = kept.len().min(bytes.len());
             bytes.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
-            self.position += u64::try_from(n).unwrap_or(u64::MAX);
+            self.state.position += u64::try_from(n).unwrap_or(u64::MAX);
             return Ok(n);
         }
         let extent = self.extent()?;
-        let inside = self.position - extent.start;
+        let inside = self.state.position - extent.start;
         let left = usize::try_from(extent.length - inside).unwrap_or(usize::MAX).min(bytes.len());
         let bytes = bytes.get_mut(..left).unwrap_or_default();
         match extent.source {
-            Source::Plain { position } => self.reader.read_at(bytes, position + inside)?,
+            Source::Plain { position } => {
+                let position = position.checked_add(inside).ok_or_else(|| self.beyond(position))?;
+                self.reader.read_at(bytes, position)?;
+            }
             Source::Hole => bytes.fill(0),
             Source::Interlaced { .. } | Source::Compressed { .. } => {
-                self.decompressed = (extent.start, self.decompress(&extent)?);
+                self.state.decompressed = (extent.start, self.decompress(&extent)?);
                 return self.read_some(bytes);
             }
-            Source::Fragment { offset } => self.read_fragment(bytes, offset + inside)?,
+            Source::Fragment { offset } => {
+                let offset = offset.checked_add(inside).ok_or_else(|| self.beyond(offset))?;
+                self.read_fragment(bytes, offset)?;
+            }
         }
-        self.position += u64::try_from(left).unwrap_or(u64::MAX);
+        self.state.position += u64::try_from(left).unwrap_or(u64::MAX);
         Ok(left)
     }
 
+    fn beyond(&self, position: u64) -> Error {
+        corrupt(format!("found bytes of inode {} at {position}", self.state.inode.nid))
+    }
+
     /// The extent that `position` is in.
-    fn extent(&self) -> Result<Extent, Error> {
-        let extent = match (&self.map, self.inode.layout) {
-            (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.position)?,
-            (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.position)?,
+    fn extent(&mut self) -> Result<Extent, Error> {
+        let position = self.state.position;
+        let last = self.state.last.map(|last| (last, last.start + last.length));
+        if let Some((last, end)) = last
+            && (last.start..end).contains(&position)
+        {
+            return Ok(last);
+        }
+        let extent = self.find_extent()?;
+        // One behind the other: so that all of them together are no more than the contents.
+        let follows = last.is_none_or(|(_, end)| end != position || extent.start == position);
+        let end = extent.start.checked_add(extent.length);
+        let end = end.filter(|&end| end <= self.state.inode.size && end > position);
+        if extent.start > position || end.is_none() || !follows {
+            return Err(corrupt(format!(
+                "found {} bytes at {} of inode {}, expected those at {position} of {}",
+                extent.length, extent.start, self.state.inode.nid, self.state.inode.size
+            )));
+        }
+        self.state.last = Some(extent);
+        Ok(extent)
+    }
+
+    fn find_extent(&self) -> Result<Extent, Error> {
+        Ok(match (&self.state.map, self.state.inode.layout) {
+            (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.state.position)?,
+            (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.state.position)?,
             (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
             (Map::Inode, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
             (Map::Inode, layout) => {
                 return Err(unsupported(format!("found the data layout {layout}")));
             }
-        };
-        let end = extent.start.checked_add(extent.length);
-        let end = end.filter(|&end| end <= self.inode.size && end > self.position);
-        if extent.start > self.position || end.is_none() {
-            return Err(corrupt(format!(
-                "found {} bytes at {} of inode {}, expected those at {} of {}",
-                extent.length, extent.start, self.inode.nid, self.position, self.inode.size
-            )));
-        }
-        Ok(extent)
+        })
     }
 
     fn flat(&self) -> Extent {
-        let size = self.inode.size;
-        let position = self.inode.first_block() * BLOCK;
-        let tail = if self.inode.layout == EROFS_INODE_FLAT_INLINE {
+        let size = self.state.inode.size;
+        let position = self.state.inode.first_block() * BLOCK;
+        let tail = if self.state.inode.layout == EROFS_INODE_FLAT_INLINE {
             // A size of whole blocks has a whole block as its tail.
             size - (size - 1) / BLOCK * BLOCK
         } else {
             0
         };
-        if self.position < size - tail {
+        if self.state.position < size - tail {
             Extent { start: 0, length: size - tail, source: Source::Plain { position } }
         } else {
-            let source = Source::Plain { position: self.inode.body };
+            let source = Source::Plain { position: self.state.inode.body };
             Extent { start: size - tail, length: tail, source }
         }
     }
 
     fn chunk(&self) -> Result<Extent, Error> {
-        let format = self.inode.i_u;
+        let format = self.state.inode.i_u;
         let known = EROFS_CHUNK_FORMAT_BLKBITS_MASK | EROFS_CHUNK_FORMAT_INDEXES;
         let bits = BLOCK.ilog2() + (format & EROFS_CHUNK_FORMAT_BLKBITS_MASK);
         if format & 0xffff & !known != 0 {
             return Err(unsupported(format!("found the chunk format {format:#x}")));
         }
-        let number = self.position >> bits;
+        let number = self.state.position >> bits;
         let start = number << bits;
-        let length = (1 << bits).min(self.inode.size - start);
+        let length = (1 << bits).min(self.state.inode.size - start);
         let indexed = format & EROFS_CHUNK_FORMAT_INDEXES != 0;
         let unit = if indexed { 8 } else { 4 };
-        let table = self.inode.body.next_multiple_of(unit);
-        let place = number
-            .checked_mul(unit)
-            .and_then(|offset| offset.checked_add(table))
-            .ok_or_else(|| corrupt(format!("found too many chunks in inode {}", self.inode.nid)))?;
+        let table = self.state.inode.body.next_multiple_of(unit);
+        let place =
+            number.checked_mul(unit).and_then(|offset| offset.checked_add(table)).ok_or_else(
+                || corrupt(format!("found too many chunks in inode {}", self.state.inode.nid)),
+            )?;
         let block = if indexed {
             let index: ChunkIndex = self.reader.structure(place)?;
             if index.device_id.get() != 0 {
@@ -232,12 +274,13 @@ impl<'a> File<'a> {
     }
 
     fn decompress(&self, extent: &Extent) -> Result<Vec<u8>, Error> {
-        let nid = self.inode.nid;
+        let nid = self.state.inode.nid;
         let mut bytes = Vec::new();
         match extent.source {
             Source::Compressed { position, length, algorithm, partial } => {
                 self.expect_sizes(extent.length, length)?;
                 self.expect_algorithm(algorithm)?;
+                self.reader.spend(extent.length.max(length))?;
                 bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
@@ -278,13 +321,13 @@ impl<'a> File<'a> {
         if length <= Z_EROFS_PCLUSTER_MAX_DSIZE && stored <= u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
             return Ok(());
         }
-        let nid = self.inode.nid;
+        let nid = self.state.inode.nid;
         Err(corrupt(format!("found a cluster of {stored} bytes for {length} in inode {nid}")))
     }
 
     /// Fails for an algorithm that is not known here, or that the superblock does not announce.
     fn expect_algorithm(&self, algorithm: u8) -> Result<(), Error> {
-        let (nid, name) = (self.inode.nid, name_of(algorithm));
+        let (nid, name) = (self.state.inode.nid, name_of(algorithm));
         if !matches!(
             algorithm,
             Z_EROFS_COMPRESSION_LZ4 | Z_EROFS_COMPRESSION_DEFLATE | Z_EROFS_COMPRESSION_ZSTD
@@ -304,35 +347,30 @@ impl<'a> File<'a> {
     /// The packed inode.
     fn packed(&self) -> Result<Inode, Error> {
         let packed = self.reader.superblock.packed_nid.get();
-        if packed == 0 || packed == self.inode.nid {
+        if packed == 0 || packed == self.state.inode.nid {
             return Err(corrupt(format!(
                 "found a fragment of inode {}, but nowhere for it",
-                self.inode.nid
+                self.state.inode.nid
             )));
         }
         self.reader.inode(packed)
     }
 
-    /// Whether the last bytes are in the packed inode.
-    fn has_fragment(&self) -> bool {
-        match &self.map {
-            Map::Inode => false,
-            Map::Lclusters(lclusters) => lclusters.has_fragment(),
-            Map::Encoded(encoded) => encoded.has_fragment(),
-        }
-    }
-
     fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
-        let mut file = File::new(self.reader, self.packed()?)?;
+        let inode = self.packed()?;
+        let kept = self.reader.packed.take();
+        let mut file = match kept {
+            Some(state) => File { reader: self.reader, state },
+            None => File::new(self.reader, inode)?,
+        };
         // The packed inode has no fragments itself, so this does not go deeper.
-        if file.has_fragment() {
+        if file.fragment().is_some() {
             return Err(corrupt("found a fragment of the packed inode".to_owned()));
         }
-        file.position = offset;
-        // Many files share a cluster of it.
-        file.decompressed = self.reader.packed.take();
+        file.state.position = offset;
         let filled = file.fill(bytes);
-        self.reader.packed.replace(file.decompressed);
+        // Many files share a cluster of it.
+        self.reader.packed.replace(Some(file.state));
         filled
     }
 }

@@ -11,7 +11,7 @@ use super::super::format::{
     Z_EROFS_EXTENT_PLEN_PARTIAL,
 };
 use super::data::{Extent, Source};
-use super::{Reader, corrupt};
+use super::{Reader, STEP, corrupt};
 use crate::image::Error;
 
 /// The extents of one file.
@@ -73,8 +73,21 @@ impl Encoded {
         Ok(Self { nid, size, advise, width, bits, count, base, known: Cell::new((0, first)) })
     }
 
-    /// Whether the last bytes are in the packed inode.
-    pub fn has_fragment(&self) -> bool {
+    /// Where in the packed inode the last bytes are, if they are there.
+    pub fn fragment(&self, reader: &Reader) -> Result<Option<u64>, Error> {
+        if !self.has_fragment() {
+            return Ok(None);
+        }
+        let Some(last) = self.count.checked_sub(1) else { return Ok(None) };
+        let word = |n: u64| -> Result<u64, Error> {
+            let place = self.base + last * self.width + 4 * n;
+            Ok(reader.structure::<U32>(place)?.get().into())
+        };
+        let high = if self.width > 4 { word(1)? << 32 } else { 0 };
+        Ok(Some(word(0)? | high))
+    }
+
+    fn has_fragment(&self) -> bool {
         self.advise & Z_EROFS_ADVISE_FRAGMENT_PCLUSTER != 0
     }
 
@@ -130,6 +143,7 @@ impl Encoded {
                 (known, position) = (0, reader.structure::<U64>(self.base - 8)?.get());
             }
             while known < number {
+                reader.spend(STEP)?;
                 position = position
                     .checked_add(u64::from(stored(known)? & Z_EROFS_EXTENT_PLEN_MASK))
                     .ok_or_else(|| self.broken(number << self.bits))?;

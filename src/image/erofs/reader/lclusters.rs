@@ -10,7 +10,7 @@ use super::super::format::{
 use super::super::{BLOCK, size};
 use super::data::{Extent, Source};
 use super::inode::Inode;
-use super::{Reader, corrupt, unsupported};
+use super::{Reader, STEP, corrupt, unsupported};
 use crate::image::Error;
 
 /// The indexes of one file.
@@ -138,9 +138,12 @@ impl Lclusters {
         Ok(lclusters)
     }
 
-    /// Whether a part of the contents is in the packed inode.
-    pub fn has_fragment(&self) -> bool {
-        matches!(self.tail, Some(Tail { place: Place::Fragment { .. }, .. }))
+    /// Where in the packed inode a part of the contents is, if one is.
+    pub fn fragment(&self) -> Option<u64> {
+        match self.tail {
+            Some(Tail { place: Place::Fragment { offset }, .. }) => Some(offset),
+            _ => None,
+        }
     }
 
     fn advises(&self, flag: u16) -> bool {
@@ -240,6 +243,7 @@ impl Lclusters {
     }
 
     fn index(&self, reader: &Reader, lcn: u64) -> Result<Index, Error> {
+        reader.spend(STEP)?;
         let index = if self.full {
             self.full_index(reader, lcn)?
         } else {

@@ -9,7 +9,7 @@ mod xattr;
 
 pub use data::File;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -47,9 +47,14 @@ pub struct Reader {
     length: u64,
     /// What was read last of the metadata: from where, and the bytes.
     window: RefCell<(u64, Vec<u8>)>,
-    /// What was decompressed last of the packed inode: from where in it, and the bytes.
-    packed: RefCell<(u64, Vec<u8>)>,
+    /// How far the packed inode was read.
+    packed: RefCell<Option<data::State>>,
+    /// How many bytes may still be decompressed, and how many there were.
+    budget: Cell<(u64, u64)>,
 }
+
+/// What a look at one index counts, in bytes that are decompressed meanwhile.
+const STEP: u64 = 64;
 
 /// The contents of a regular file of an image.
 #[derive(Clone, Debug)]
@@ -136,6 +141,7 @@ impl Reader {
             length,
             window: RefCell::default(),
             packed: RefCell::default(),
+            budget: Cell::new((u64::MAX, u64::MAX)),
         })
     }
 
@@ -149,8 +155,10 @@ impl Reader {
         self.superblock.inos.get()
     }
 
-    /// Reads all paths.
+    /// Reads all paths. From here on no more is decompressed than the limits allow: in a small
+    /// image, many files may need the same large cluster, again and again.
     pub fn image(&self, limits: &Limits) -> Result<Image, Error> {
+        self.budget.set((limits.layer_uncompressed, limits.layer_uncompressed));
         let root_nid = if is_wide(&self.superblock) {
             self.superblock.rootnid_8b.get()
         } else {
@@ -174,9 +182,12 @@ impl Reader {
             let mut entries = Directory::new();
             for entry in directory::entries(self, &inode, parent_nid)? {
                 let entry = entry?;
-                budget = budget
-                    .checked_sub(len(&entry.name))
-                    .ok_or_else(|| limit("names", limits.names))?;
+                let mut count = |bytes: u64| -> Result<(), Error> {
+                    budget =
+                        budget.checked_sub(bytes).ok_or_else(|| limit("names", limits.names))?;
+                    Ok(())
+                };
+                count(len(&entry.name))?;
                 if let Some(&ino) = known.get(&entry.nid) {
                     if image.tree.directory(ino).is_some() {
                         return Err(corrupt(format!(
@@ -194,7 +205,11 @@ impl Reader {
                 }
                 let inode = self.inode(entry.nid)?;
                 let stat = inode.stat(self, &mut xattrs)?;
+                count(xattrs.read())?;
                 let content = inode.content(self, limits)?;
+                if let Content::Symlink(target) = &content {
+                    count(len(target))?;
+                }
                 entry.expect_type(super::directory::file_type(&content))?;
                 let ino = image.tree.add(tree::Inode { stat, content });
                 image.links.push(inode.links);
@@ -222,6 +237,14 @@ impl Reader {
             0 => Ok(()),
             nid => File::new(self, self.inode(nid)?)?.walk(),
         }
+    }
+
+    /// Counts bytes that are decompressed, or steps as long.
+    fn spend(&self, bytes: u64) -> Result<(), Error> {
+        let (left, all) = self.budget.get();
+        let left = left.checked_sub(bytes).ok_or_else(|| limit("layer-uncompressed", all))?;
+        self.budget.set((left, all));
+        Ok(())
     }
 
     /// Whether the superblock says that there are clusters of this algorithm.
