@@ -375,8 +375,7 @@ fn erofs_options(args: &ConvertArgs) -> Result<erofs::Options, Error> {
     }
     let defaults = erofs::Options::default();
     let threads = args.threads.and_then(|n| NonZeroUsize::new(n.into()));
-    let compression =
-        parsed("--compress", args.compress.as_ref())?.unwrap_or(defaults.compression);
+    let compression = parsed("--compress", args.compress.as_ref())?.unwrap_or(defaults.compression);
     let options = erofs::Options {
         compression,
         cluster_size: parsed("--cluster-size", args.cluster_size.as_ref())?,

@@ -1,6 +1,7 @@
 //! Trees at random: what is written comes back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
 
 use oci2sysext::image::erofs::{Contents, Reader, SelfCheck, Writer, check};
@@ -14,8 +15,15 @@ use tempfile::NamedTempFile;
 use crate::{VARIANTS, fsck, noise, store, text, variants};
 
 /// Contents in memory, for dumps that are compared.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Bytes(Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.0.get(..16).unwrap_or(&self.0);
+        write!(f, "{} bytes, {}", self.0.len(), start.escape_ascii())
+    }
+}
 
 impl DumpContent for Bytes {
     fn size(&self) -> u64 {
