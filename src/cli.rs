@@ -325,9 +325,24 @@ pub struct ConvertArgs {
     /// Where composefs keeps the files' contents: what mount.composefs takes as basedir=
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub objects: Option<PathBuf>,
-    /// How EROFS data are compressed: none, lz4, lz4hc[:LEVEL]
+    /// How EROFS data are compressed: none, lz4, lz4hc[:1-12], zstd[:1-19]; a kernel may be built
+    /// without zstd
     #[arg(long, value_name = "CODEC", help_heading = "Output")]
     pub compress: Option<String>,
+    /// The size of compressed clusters, 4K to 1M: larger is smaller, smaller is faster to read at
+    /// random
+    #[arg(long, value_name = "SIZE", help_heading = "Output")]
+    pub cluster_size: Option<String>,
+    /// The oldest Linux that is to read the EROFS image, from 5.4 on; decides which features of the
+    /// format it may have [default: 6.1, with zstd 6.10]
+    #[arg(long, value_name = "VERSION", help_heading = "Output")]
+    pub min_kernel: Option<String>,
+    /// No file gets a later time, in seconds since 1970; default: `SOURCE_DATE_EPOCH`, if it is set
+    #[arg(long, value_name = "SECONDS", help_heading = "Output")]
+    pub mtime: Option<i64>,
+    /// How much of an EROFS image is read back before it is published
+    #[arg(long, value_enum, default_value_t = SelfCheckArg::Structure, help_heading = "Output")]
+    pub self_check: SelfCheckArg,
 
     /// Which hosts: ID; default: the base image's
     #[arg(long, conflicts_with = "any_host", help_heading = "Extension")]
@@ -393,6 +408,15 @@ pub enum FormatArg {
     Erofs,
     /// Metadata only; contents are shared between images in --objects
     Composefs,
+}
+
+/// How much of an image is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SelfCheckArg {
+    /// Every inode, extent, attribute and directory
+    Structure,
+    /// All contents too
+    Full,
 }
 
 /// What becomes of whiteouts.

@@ -39,13 +39,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
-        Format::Erofs(compression) => {
-            let options = erofs::Options {
-                compression: *compression,
-                threads: request.threads,
-                ..erofs::Options::default()
-            };
-            let mut writer = erofs::Writer::new(destination.stage()?, &options)?;
+        Format::Erofs(options) => {
+            let mut writer = erofs::Writer::new(destination.stage()?, options)?;
             let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
             let staged = writer.finish(extension.sysext.tree())?;
             extension.built(staged, None, erofs::Contents::size)
@@ -96,11 +91,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
     let Opened { mut source, image, .. } = Opened::open(request)?;
     let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
-    let options = erofs::Options {
-        compression: erofs::Compression::None,
-        threads: request.threads,
-        ..erofs::Options::default()
-    };
+    let options =
+        erofs::Options { compression: erofs::Compression::None, ..erofs::Options::default() };
     let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
     let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
     Ok((writer.finish(extension.sysext.tree())?, changes))
@@ -191,6 +183,7 @@ impl VerifiedImage<'_> {
             name: name.clone(),
             image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
             platform: self.config.platform.clone(),
+            latest: extension.latest,
             created: sysext::created(self.config.created_at()),
             id: extension.id.clone(),
             version_id: extension.version_id.clone(),

@@ -6,16 +6,17 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{
-    ConvertArgs, DenyArg, FormatArg, SourceArgs, TrustArgs, VerifyArgs, WhiteoutsArg,
+    ConvertArgs, DenyArg, FormatArg, SelfCheckArg, SourceArgs, TrustArgs, VerifyArgs, WhiteoutsArg,
 };
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
-use crate::image::erofs::{self, Compression};
+use crate::image::erofs::{self, SelfCheck};
 use crate::limits::Limits;
 use crate::oci::name::extension_in_tag;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
@@ -23,6 +24,9 @@ use crate::publish::IfLocked;
 use crate::sysext::{Repair, Repairs, Whiteouts};
 use crate::trust::{SignerOptions, Words};
 use crate::verify::{Demands, SignedIdentity};
+
+/// The variable for the latest time of anything that is built.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// A conversion, as the user means it.
 #[derive(Debug)]
@@ -37,8 +41,6 @@ pub struct Request {
     pub extension: Extension,
     /// How much is accepted from outside.
     pub limits: Limits,
-    /// How many threads compress.
-    pub threads: NonZeroUsize,
 }
 
 /// An image, and on whose word it is wanted.
@@ -99,6 +101,8 @@ pub struct Extension {
     pub keep_caches: bool,
     /// What becomes of paths that the layer deletes (row 59a).
     pub whiteouts: Whiteouts,
+    /// The latest time that a file may have, in seconds since 1970.
+    pub latest: Option<i64>,
     /// Whether a layer with set-uid files and the like is refused (row 61).
     pub deny_setuid: bool,
     /// What is added so that the extension works on the host.
@@ -141,7 +145,7 @@ pub struct Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One file with everything.
-    Erofs(Compression),
+    Erofs(erofs::Options),
     /// A file with the metadata, and a store with the contents.
     Composefs {
         /// The store.
@@ -175,10 +179,6 @@ impl Request {
         let format = format(args)?;
         let (path, name) = output(args, &reference, &format)?;
         let limits = Limits::with(&args.limit);
-        let threads = match args.threads.and_then(|n| NonZeroUsize::new(n.into())) {
-            Some(threads) => threads,
-            None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        };
         let mut image =
             Wanted::new(reference, Some(name.clone()), &args.trust, &args.source, &limits)?;
         if args.insecure_skip_signature {
@@ -195,7 +195,6 @@ impl Request {
             },
             name,
             limits,
-            threads,
         })
     }
 }
@@ -309,6 +308,7 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
         ));
     }
     Ok(Extension {
+        latest: latest(args, std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
         id: args.id.clone(),
         version_id: args.version_id.clone(),
         sysext_level: args.sysext_level.clone(),
@@ -332,29 +332,82 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
     })
 }
 
+/// `--mtime`, else what the environment says (reproducible-builds.org).
+fn latest(args: &ConvertArgs, of_environment: Option<&OsStr>) -> Result<Option<i64>, Error> {
+    if args.mtime.is_some() {
+        return Ok(args.mtime);
+    }
+    let Some(text) = of_environment else { return Ok(None) };
+    match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Error::new(
+            format!(
+                "found {SOURCE_DATE_EPOCH}={:?}, expected a number of seconds since 1970",
+                text.display()
+            ),
+            "unset it, or set it to the output of \"date +%s\"",
+        )),
+    }
+}
+
 fn format(args: &ConvertArgs) -> Result<Format, Error> {
-    match (args.format, &args.objects, &args.compress) {
+    let of_erofs = [
+        ("--compress", args.compress.is_some()),
+        ("--cluster-size", args.cluster_size.is_some()),
+        ("--min-kernel", args.min_kernel.is_some()),
+        ("--self-check", args.self_check != SelfCheckArg::Structure),
+    ];
+    let of_erofs = of_erofs.into_iter().find_map(|(name, given)| given.then_some(name));
+    match (args.format, &args.objects, of_erofs) {
         (FormatArg::Erofs, Some(_), _) => Err(Error::new(
             "found --objects with --format erofs, expected it with --format composefs only",
             "add --format composefs, or leave --objects away",
         )),
-        (FormatArg::Erofs, None, compress) => Ok(Format::Erofs(match compress {
-            None => erofs::Options::default().compression,
-            Some(text) => text.parse().map_err(|problem: String| {
-                Error::new(format!("--compress: {problem}"), "see --help for the codecs")
-            })?,
-        })),
+        (FormatArg::Erofs, None, _) => Ok(Format::Erofs(erofs_options(args)?)),
         (FormatArg::Composefs, None, _) => Err(Error::new(
             "found --format composefs without --objects, expected both",
             "say where the files' contents are to be kept: --objects DIR",
         )),
-        (FormatArg::Composefs, Some(_), Some(_)) => Err(Error::new(
-            "found --compress with --format composefs, expected one of them",
-            "leave --compress away: composefs images are not compressed",
+        (FormatArg::Composefs, Some(_), Some(name)) => Err(Error::new(
+            format!("found {name} with --format composefs, expected one of them"),
+            format!("leave {name} away: composefs images are neither compressed nor EROFS of ours"),
         )),
         (FormatArg::Composefs, Some(objects), None) => {
             Ok(Format::Composefs { objects: objects.clone() })
         }
+    }
+}
+
+fn erofs_options(args: &ConvertArgs) -> Result<erofs::Options, Error> {
+    fn parsed<T: FromStr<Err = String>>(
+        name: &str,
+        text: Option<&String>,
+    ) -> Result<Option<T>, Error> {
+        let refused =
+            |problem| Error::new(format!("{name}: {problem}"), "see --help for what it takes");
+        text.map(|text| text.parse().map_err(refused)).transpose()
+    }
+    let defaults = erofs::Options::default();
+    let threads = args.threads.and_then(|n| NonZeroUsize::new(n.into()));
+    let compression = parsed("--compress", args.compress.as_ref())?.unwrap_or(defaults.compression);
+    let options = erofs::Options {
+        compression,
+        cluster_size: parsed("--cluster-size", args.cluster_size.as_ref())?,
+        min_kernel: parsed("--min-kernel", args.min_kernel.as_ref())?
+            .unwrap_or(defaults.min_kernel.max(compression.oldest())),
+        self_check: match args.self_check {
+            SelfCheckArg::Structure => SelfCheck::Structure,
+            SelfCheckArg::Full => SelfCheck::Full,
+        },
+        threads: threads.unwrap_or(defaults.threads),
+    };
+    match options.problem() {
+        None => Ok(options),
+        Some(problem) => Err(Error::new(
+            problem,
+            "give the oldest kernel that is to read the image with --min-kernel, and ask for \
+             nothing that it cannot read",
+        )),
     }
 }
 
@@ -527,11 +580,31 @@ mod tests {
             "--format composefs --objects o -o x.raw quay.io/t/s:41.iwd",
             "--format composefs --objects o --compress lz4 quay.io/t/s:41.iwd",
             "--compress zip quay.io/t/s:41.iwd",
+            "--format composefs --objects o --min-kernel 6.1 quay.io/t/s:41.iwd",
+            "--min-kernel 5.3 quay.io/t/s:41.iwd",
+            "--min-kernel 6.9 --compress zstd quay.io/t/s:41.iwd",
+            "--min-kernel 5.10 --cluster-size 64K quay.io/t/s:41.iwd",
+            "--cluster-size 48K quay.io/t/s:41.iwd",
             "iwd",
             "travier/iwd:41",
             "dir:..",
         ] {
             assert_eq!(request(args).unwrap_err().fault().exit_code(), ExitCode::Usage, "{args}");
         }
+    }
+
+    #[test]
+    fn the_option_goes_before_the_environment() {
+        let args = |text: &str| {
+            let words = text.split(' ').map(String::from);
+            let words = std::iter::once("oci2sysext".to_owned()).chain(words);
+            Cli::try_parse_from(words).unwrap().convert
+        };
+        let (with, without) = (args("--mtime 7 quay.io/t/s:1"), args("quay.io/t/s:1"));
+        let of = |args, text: Option<&str>| latest(args, text.map(OsStr::new)).ok();
+        assert_eq!(of(&with, Some("9")), Some(Some(7)));
+        assert_eq!(of(&without, Some("9")), Some(Some(9)));
+        assert_eq!(of(&without, None), Some(None));
+        assert_eq!(of(&without, Some("today")), None);
     }
 }

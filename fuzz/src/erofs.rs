@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
-use oci2sysext::image::erofs::{self, Compression, Image, Level, Options, Reader, Writer};
+use oci2sysext::image::erofs::{self, Compression, Image, Options, Reader, Writer};
 use oci2sysext::layer::ContentSink;
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{Content, Directory, Inode, Stat, Tree};
@@ -114,36 +114,46 @@ fn rewritten(reader: &Reader, image: &Image) -> Option<File> {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    [Compression::None, Compression::Lz4, Compression::Lz4hc(Level::default())]
-        .map(|compression| {
-            let options = Options { compression, ..Options::default() };
-            let file = memory(b"");
-            let mut writer = Writer::new(file.try_clone().unwrap(), &options).unwrap();
-            let text = b"contents, compressed ".repeat(600);
-            let mut tree = Tree::new(Stat::directory());
-            let contents =
-                [text, b"short".to_vec(), (0..5000u32).flat_map(u32::to_le_bytes).collect()];
-            let usr =
-                Inode { stat: Stat::directory(), content: Content::Directory(Directory::new()) };
-            let usr = tree.add(usr);
-            assert!(tree.link(b"usr", usr));
-            for (name, bytes) in [b"usr/a", b"usr/b", b"usr/c"].iter().zip(&contents) {
-                let size = u64::try_from(bytes.len()).unwrap();
-                let content = Content::Regular(writer.store(size, &mut bytes.as_slice()).unwrap());
-                let mut stat = Stat::directory();
-                stat.mode = 0o644;
-                stat.xattrs.insert(b"security.selinux", b"system_u:object_r:usr_t:s0");
-                let ino = tree.add(Inode { stat, content });
-                assert!(tree.link(*name, ino));
-                assert!(tree.link(&[*name, &b"2"[..]].concat(), ino));
-            }
-            let link = Content::Symlink(b"a".to_vec().into());
-            let ino = tree.add(Inode { stat: Stat::directory(), content: link });
-            assert!(tree.link(b"usr/l", ino));
-            writer.finish(&tree).unwrap();
-            let mut image = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
-            file.read_exact_at(&mut image, 0).unwrap();
-            image
-        })
-        .into()
+    [
+        ("none", "5.4"),
+        ("lz4", "5.4"),
+        ("lz4hc", "5.17"),
+        ("lz4hc", "6.1"),
+        ("zstd", "6.10"),
+        ("zstd", "6.15"),
+    ]
+    .map(|(codec, kernel)| {
+        let options = Options {
+            compression: codec.parse().unwrap(),
+            min_kernel: kernel.parse().unwrap(),
+            cluster_size: Some("4K".parse().unwrap()),
+            ..Options::default()
+        };
+        let file = memory(b"");
+        let mut writer = Writer::new(file.try_clone().unwrap(), &options).unwrap();
+        let text = b"contents, compressed ".repeat(600);
+        let mut tree = Tree::new(Stat::directory());
+        let contents = [text, b"short".to_vec(), (0..5000u32).flat_map(u32::to_le_bytes).collect()];
+        let usr = Inode { stat: Stat::directory(), content: Content::Directory(Directory::new()) };
+        let usr = tree.add(usr);
+        assert!(tree.link(b"usr", usr));
+        for (name, bytes) in [b"usr/a", b"usr/b", b"usr/c"].iter().zip(&contents) {
+            let size = u64::try_from(bytes.len()).unwrap();
+            let content = Content::Regular(writer.store(size, &mut bytes.as_slice()).unwrap());
+            let mut stat = Stat::directory();
+            stat.mode = 0o644;
+            stat.xattrs.insert(b"security.selinux", b"system_u:object_r:usr_t:s0");
+            let ino = tree.add(Inode { stat, content });
+            assert!(tree.link(*name, ino));
+            assert!(tree.link(&[*name, &b"2"[..]].concat(), ino));
+        }
+        let link = Content::Symlink(b"a".to_vec().into());
+        let ino = tree.add(Inode { stat: Stat::directory(), content: link });
+        assert!(tree.link(b"usr/l", ino));
+        writer.finish(&tree).unwrap();
+        let mut image = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut image, 0).unwrap();
+        image
+    })
+    .into()
 }

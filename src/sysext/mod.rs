@@ -104,6 +104,7 @@ pub fn convert<S: ContentSink>(
     parents::run(&mut work, base, options, changes)?;
     repairs::owners(&work, base, &options.limits, changes);
     let release = release::run(&mut work, base, options, changes)?;
+    timestamps::clamp(&mut work.tree, options.latest);
     if let Some(contexts) = options.contexts {
         let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
         let types = labels::apply(&mut work.tree, &lookup, changes)?;

@@ -23,6 +23,8 @@ pub struct SysextOptions<'a> {
     pub platform: Platform,
     /// The time of directories and files that the layer does not have; [`super::created`].
     pub created: Timestamp,
+    /// The latest time that anything may have, in seconds since 1970 (`--mtime`).
+    pub latest: Option<i64>,
     /// `--id`
     pub id: Option<String>,
     /// `--version-id`

@@ -133,6 +133,29 @@ pub fn facts(directory: &Path) -> BTreeMap<Vec<u8>, String> {
     facts
 }
 
+/// Every path below a directory with its type, and what can be read from it: what `fsck.erofs`
+/// extracts whoever runs it.
+pub fn contents(directory: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut contents = BTreeMap::new();
+    let mut below = vec![directory.to_owned()];
+    while let Some(path) = below.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let kind = metadata.file_type();
+        let mut fact = format!("{:o}", metadata.mode() & 0o170_000);
+        if kind.is_dir() {
+            below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if kind.is_symlink() {
+            fact +=
+                &fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii().to_string();
+        } else if kind.is_file() {
+            fact += &blake3::hash(&fs::read(&path).unwrap()).to_string();
+        }
+        let relative = path.strip_prefix(directory).unwrap().as_os_str().as_bytes().to_vec();
+        contents.insert(relative, fact);
+    }
+    contents
+}
+
 /// Fails at the first path that is not the same in both.
 pub fn assert_same(
     what: &str,

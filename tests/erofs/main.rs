@@ -11,9 +11,10 @@
 mod common;
 mod host;
 mod random;
+mod vm;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -22,35 +23,48 @@ use std::path::{Path, PathBuf};
 
 use common::tools;
 use oci2sysext::error::{ExitCode, Fault};
-use oci2sysext::image::erofs::{Contents, Options, Reader, Writer, dump};
+use oci2sysext::image::erofs::{Contents, Options, Reader, SelfCheck, Writer, dump};
 use oci2sysext::layer::ContentSink;
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{Content, Directory, Inode, Stat, Tree};
 use rustix::fs::{CWD, FileType, Gid, Mode, Uid, XattrFlags};
 use tempfile::{NamedTempFile, TempDir};
 
-fn options(compression: &str, cluster: &str) -> Options {
+fn options(compression: &str, cluster: &str, kernel: &str) -> Options {
     Options {
         compression: compression.parse().unwrap(),
-        cluster_size: cluster.parse().unwrap(),
-        epoch: 1_700_000_000,
+        cluster_size: Some(cluster.parse().unwrap()),
+        min_kernel: kernel.parse().unwrap(),
+        self_check: SelfCheck::Full,
         threads: 2.try_into().unwrap(),
     }
 }
 
-/// All that is different to readers.
+/// All that is different to readers: codecs, sizes of clusters, and features.
 fn variants() -> Vec<Options> {
-    [
-        ("none", "4K"),
-        ("lz4", "4K"),
-        ("lz4", "64K"),
-        ("lz4hc:9", "64K"),
-        ("lz4hc:12", "16K"),
-        ("lz4hc:3", "1M"),
-    ]
-    .map(|(compression, cluster)| options(compression, cluster))
-    .into()
+    VARIANTS.map(|(compression, cluster, kernel)| options(compression, cluster, kernel)).into()
 }
+
+const VARIANTS: [(&str, &str, &str); 18] = [
+    ("none", "4K", "5.4"),
+    ("lz4", "4K", "5.4"),
+    ("lz4", "64K", "5.15"),
+    ("lz4hc:9", "64K", "5.15"),
+    ("lz4", "4K", "5.17"),
+    ("lz4hc:12", "16K", "5.17"),
+    ("lz4hc:1", "64K", "6.0"),
+    ("lz4", "4K", "6.1"),
+    ("lz4hc:6", "64K", "6.1"),
+    ("lz4hc:3", "1M", "6.12"),
+    ("zstd:1", "4K", "6.10"),
+    ("zstd:3", "128K", "6.12"),
+    ("zstd:19", "1M", "6.14"),
+    ("lz4", "4K", "6.15"),
+    ("lz4hc:4", "64K", "6.15"),
+    ("zstd:3", "128K", "6.15"),
+    ("zstd:12", "1M", "6.18"),
+    ("zstd:2", "8K", "7.0"),
+];
 
 fn noise(seed: u64, n: usize) -> Vec<u8> {
     let mut state = seed | 1;
@@ -164,17 +178,40 @@ fn write_directory(directory: &Path, options: &Options) -> (NamedTempFile, Tree<
 
 /// The programs of erofs-utils: the installed ones, and newer ones.
 fn erofs_utils(program: &str) -> Vec<PathBuf> {
-    [Some(PathBuf::from(program)), tools::of(tools::FORKY, program)].into_iter().flatten().collect()
+    let newer = [tools::TRIXIE, tools::FORKY].map(|suite| tools::of(suite, program));
+    [tools::system(program)].into_iter().chain(newer).flatten().collect()
 }
 
-/// Whether `fsck.erofs` is there and finds nothing wrong.
+/// Whether a `fsck.erofs` is there that knows such images, and finds nothing wrong.
 fn fsck(image: &Path) -> bool {
-    let programs = erofs_utils("fsck.erofs");
-    let judge = |program: &PathBuf| {
-        let arguments = [OsStr::new("--extract"), image.as_os_str()];
-        host::judge(program.to_str().unwrap(), &arguments)
+    extract(image, None)
+}
+
+/// Whether a `fsck.erofs` is there that knows such images; each that does must extract what
+/// is expected.
+fn extract(image: &Path, expected: Option<&BTreeMap<Vec<u8>, String>>) -> bool {
+    let judged = |program: &PathBuf| {
+        let to = tempfile::tempdir().unwrap();
+        let mut option = OsString::from("--extract");
+        if expected.is_some() {
+            option.push("=");
+            option.push(to.path());
+        }
+        let arguments = [&option, image.as_os_str()];
+        let Some(output) = host::run(program.to_str().unwrap(), &arguments) else { return false };
+        let said = String::from_utf8_lossy(&output.stderr);
+        let too_old = ["unidentified incompatible feature", "unidentified algorithms"];
+        if too_old.iter().any(|words| said.contains(words)) {
+            return false;
+        }
+        assert!(output.status.success(), "{}: {said}", program.display());
+        if let Some(expected) = expected {
+            let what = format!("{} {}", program.display(), image.display());
+            host::assert_same(&what, expected, &host::contents(to.path()));
+        }
+        true
     };
-    programs.iter().filter(|program| judge(program)).count() > 0
+    erofs_utils("fsck.erofs").iter().filter(|program| judged(program)).count() > 0
 }
 
 /// An image that the kernel shows somewhere, until this is dropped.
@@ -215,10 +252,11 @@ fn the_kernel_shows_what_was_written() {
     }
     let source = source();
     let expected = host::facts(source.path());
+    let contents = host::contents(source.path());
     for options in variants() {
         let what = format!("{options:?}");
         let (image, _) = write_directory(source.path(), &options);
-        if !fsck(image.path()) {
+        if !extract(image.path(), Some(&contents)) {
             println!("not run: fsck.erofs (not installed)");
         }
         let mounted = Mounted::by_loop_device(image.path());
@@ -231,15 +269,16 @@ fn the_kernel_shows_what_was_written() {
     }
 }
 
-/// That reader and writer are not merely wrong in the same way: structure as in the source,
-/// contents as `fsck.erofs` extracts them (`mkfs.erofs` 1.9.4 mixes up fragments now and then).
+/// That reader and writer are not merely wrong in the same way: structure and contents as in the
+/// source; with fragments, which `mkfs.erofs` 1.9.4 mixes up now and then, contents as
+/// `fsck.erofs` extracts them.
 #[test]
 fn images_of_mkfs_are_read() {
     let source = source();
-    let (own, _) = write_directory(source.path(), &options("none", "4K"));
-    let (expected, _) = structure_and_digests(own.path());
+    let (own, _) = write_directory(source.path(), &options("none", "4K", "5.4"));
+    let (expected, own_digests) = structure_and_digests(own.path());
     let mut judged = 0;
-    let all: [&[&str]; 9] = [
+    let all: [&[&str]; 18] = [
         &[],
         &["-zlz4"],
         &["-zlz4hc", "-C65536"],
@@ -249,6 +288,15 @@ fn images_of_mkfs_are_read() {
         &["-zlz4", "-C65536", "-Efragments,ztailpacking"],
         &["-zlz4", "-C65536", "-Eall-fragments,dedupe"],
         &["--chunksize=4096"],
+        &["-zlz4hc,12", "-C1048576", "-Eztailpacking"],
+        &["-zzstd,3", "-C65536", "-Eztailpacking"],
+        &["-zzstd,3", "-C65536", "-Efragments"],
+        &["-zzstd,3", "-C65536", "-Elegacy-compress"],
+        &["-zdeflate,6", "-C65536", "-Efragments"],
+        &["-zdeflate,6", "-C16384", "-Eztailpacking"],
+        &["-zlz4hc,9", "-C65536", "-E48bit"],
+        &["-zzstd,3", "-C131072", "-E48bit,fragments"],
+        &["-E48bit"],
     ];
     for (mkfs, fsck) in erofs_utils("mkfs.erofs").into_iter().zip(erofs_utils("fsck.erofs")) {
         for arguments in all {
@@ -262,12 +310,18 @@ fn images_of_mkfs_are_read() {
                 continue;
             }
             judged += 1;
-            let extracted = tempfile::tempdir().unwrap();
-            let to = format!("--extract={}", extracted.path().display());
-            let arguments = [to.as_ref(), OsStr::new("--overwrite"), image.path().as_os_str()];
-            assert!(host::judge(fsck.to_str().unwrap(), &arguments));
-            let (own, _) = write_directory(extracted.path(), &options("none", "4K"));
-            let (_, contents) = structure_and_digests(own.path());
+            let extracted;
+            let contents = if arguments.iter().any(|argument| argument.contains("fragments")) {
+                let directory = tempfile::tempdir().unwrap();
+                let to = format!("--extract={}", directory.path().display());
+                let arguments = [to.as_ref(), OsStr::new("--overwrite"), image.path().as_os_str()];
+                assert!(host::judge(fsck.to_str().unwrap(), &arguments));
+                let (own, _) = write_directory(directory.path(), &options("none", "4K", "5.4"));
+                (_, extracted) = structure_and_digests(own.path());
+                &extracted
+            } else {
+                &own_digests
+            };
             let (structure, digests) = structure_and_digests(image.path());
             for (found, expected) in structure.iter().zip(&expected) {
                 assert_eq!(found, expected, "{what}");
@@ -307,14 +361,16 @@ fn structure_and_digests(image: &Path) -> (Vec<String>, BTreeMap<String, String>
 #[test]
 fn threads_do_not_change_a_byte() {
     let source = source();
-    let read = |threads: usize| {
-        let threads = threads.try_into().unwrap();
-        let (image, _) =
-            write_directory(source.path(), &Options { threads, ..options("lz4hc:5", "64K") });
-        fs::read(image.path()).unwrap()
-    };
-    let one = read(1);
-    assert!(one == read(8) && one == read(3));
+    for options in variants() {
+        let read = |threads: usize| {
+            let threads = threads.try_into().unwrap();
+            let (image, _) =
+                write_directory(source.path(), &Options { threads, ..options.clone() });
+            fs::read(image.path()).unwrap()
+        };
+        let one = read(1);
+        assert!(one == read(1) && one == read(8) && one == read(3), "{options:?}");
+    }
 }
 
 fn store(writer: &mut Writer, bytes: &[u8]) -> Contents {
@@ -371,7 +427,8 @@ fn equal_files_are_stored_once() {
 
 #[test]
 fn directories_and_attributes_of_any_size() {
-    let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options("none", "4K")).unwrap();
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options("none", "4K", "5.4")).unwrap();
     let mut stat = Stat::directory();
     stat.xattrs.insert(b"security.selinux", b"system_u:object_r:lib_t:s0\0");
     let mut tree = Tree::new(stat.clone());
@@ -423,7 +480,7 @@ fn directories_and_attributes_of_any_size() {
 #[ignore = "writes and reads several GiB"]
 fn files_and_images_over_4_gib() {
     let file = NamedTempFile::new().unwrap();
-    let mut writer = Writer::new(file.reopen().unwrap(), &options("lz4", "64K")).unwrap();
+    let mut writer = Writer::new(file.reopen().unwrap(), &options("lz4", "64K", "6.1")).unwrap();
     let mut tree = Tree::new(Stat::directory());
     let size = (4 << 30) + 12_345;
     let mut add = |name: &str, contents| {
@@ -473,7 +530,8 @@ impl Read for Repeated<'_> {
 fn a_full_disk_is_a_fault_of_the_host() {
     let full = || File::options().read(true).write(true).open("/dev/full").unwrap();
     let tree = Tree::new(Stat::directory());
-    let error = Writer::new(full(), &options("none", "4K")).unwrap().finish(&tree).unwrap_err();
+    let error =
+        Writer::new(full(), &options("none", "4K", "5.4")).unwrap().finish(&tree).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Io, "{error}");
     for options in variants() {
         let mut writer = Writer::new(full(), &options).unwrap();
@@ -485,7 +543,8 @@ fn a_full_disk_is_a_fault_of_the_host() {
 
 #[test]
 fn a_reader_that_fails_is_not_the_disk() {
-    let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options("lz4", "4K")).unwrap();
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options("lz4", "4K", "5.4")).unwrap();
     let stored = writer.store(10, &mut &b"short"[..]);
     assert!(matches!(stored, Err(oci2sysext::layer::SinkError::Read(_))), "{stored:?}");
 }

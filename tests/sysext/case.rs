@@ -128,6 +128,7 @@ pub fn options() -> SysextOptions<'static> {
             variant: None,
         },
         created: Timestamp { sec: 77, nsec: 0 },
+        latest: None,
         id: None,
         version_id: None,
         sysext_level: None,

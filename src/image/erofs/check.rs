@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::fs::File;
 
 use super::hex;
-use super::reader::{Image, Reader};
-use super::writer::Contents;
+use super::options::SelfCheck;
+use super::reader::{Image, Located, Reader};
+use super::store::Contents;
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::limits::Limits;
@@ -29,16 +30,23 @@ impl Expected for Contents {
     }
 }
 
-/// Reads an image and compares every path, its metadata and its contents with the tree.
-pub fn check<C: Expected>(file: &File, tree: &Tree<C>) -> Result<(), Error> {
+/// Reads an image and compares every path and its metadata with the tree; its contents too, or
+/// no more of them than where they are.
+pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) -> Result<(), Error> {
     let reader = Reader::open(file.try_clone()?)?;
     // What the tree holds is within the limits already; it is compared name by name.
-    let unlimited =
-        Limits { entries: u64::MAX, names: u64::MAX, depth: u64::MAX, ..Limits::default() };
+    let unlimited = Limits {
+        entries: u64::MAX,
+        names: u64::MAX,
+        depth: u64::MAX,
+        layer_uncompressed: u64::MAX,
+        ..Limits::default()
+    };
     let image = reader.image(&unlimited)?;
     let mut comparison = Comparison {
         reader: &reader,
         image: &image,
+        self_check,
         tree,
         counts: tree.link_counts(),
         partners: vec![None; tree.len()],
@@ -52,6 +60,7 @@ pub fn check<C: Expected>(file: &File, tree: &Tree<C>) -> Result<(), Error> {
             comparison.names(&path, expected, found, &mut pairs)?;
         }
     }
+    reader.walk_packed()?;
     if reader.inodes() != inodes {
         return Err(mismatch(b"", "number of inodes", reader.inodes(), inodes));
     }
@@ -61,6 +70,7 @@ pub fn check<C: Expected>(file: &File, tree: &Tree<C>) -> Result<(), Error> {
 struct Comparison<'a, C> {
     reader: &'a Reader,
     image: &'a Image,
+    self_check: SelfCheck,
     tree: &'a Tree<C>,
     /// How many names each expected inode has.
     counts: Vec<u32>,
@@ -96,20 +106,9 @@ impl<C: Expected> Comparison<'_, C> {
                 if found.size != expected.size() {
                     return Err(mismatch(path, "size", found.size, expected.size()));
                 }
-                let mut contents = self.reader.contents(found)?;
-                let mut hasher = blake3::Hasher::new();
-                let mut buffer = vec![0; 64 << 10];
-                loop {
-                    let n = contents.read_some(&mut buffer)?;
-                    if n == 0 {
-                        break;
-                    }
-                    hasher.update(buffer.get(..n).unwrap_or_default());
-                }
-                let mut digest = [0; 16];
-                hasher.finalize_xof().fill(&mut digest);
-                if digest != expected.digest() {
-                    return Err(mismatch(path, "contents", hex(&digest), hex(&expected.digest())));
+                match self.self_check {
+                    SelfCheck::Structure => self.reader.contents(found)?.walk()?,
+                    SelfCheck::Full => self.contents(path, found, &expected.digest())?,
                 }
             }
             (Content::Symlink(expected), Content::Symlink(found)) if found != expected => {
@@ -127,6 +126,26 @@ impl<C: Expected> Comparison<'_, C> {
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Compares the bytes of a file by their digest.
+    fn contents(&self, path: &[u8], found: &Located, expected: &[u8; 16]) -> Result<(), Error> {
+        let mut contents = self.reader.contents(found)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let n = contents.read_some(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(buffer.get(..n).unwrap_or_default());
+        }
+        let mut digest = [0; 16];
+        hasher.finalize_xof().fill(&mut digest);
+        if digest != *expected {
+            return Err(mismatch(path, "contents", hex(&digest), hex(expected)));
+        }
+        Ok(())
     }
 
     /// Compares the names of two directories, and lists what they name.

@@ -3,24 +3,46 @@
 //! Segments are cut at fixed places, so the image depends neither on how many threads there are
 //! nor on which of them was faster.
 
-use super::lz4::Compressor;
-use super::options::{ClusterSize, Compression};
-use super::{BLOCK, len, size};
+use std::io;
+
+use super::codec::Codec;
+use super::options::{Plan, Tails};
+use super::{BLOCK, size};
 
 /// Bytes of input in a segment; the last one of a file may have fewer.
 ///
 /// Large enough that the cut costs little (half a block for each), small enough that a dozen
-/// fit memory.
+/// fit memory. A multiple of every cluster size.
 pub const SEGMENT: usize = 2 << 20;
+/// The most input that a last cluster takes to the packed inode.
+const MAX_TAIL: usize = 256 << 10;
+/// The longest tail that fits behind any inode, whose end may need the start of the block.
+pub const INLINE: usize = 4096 - 64;
 
-/// A run of bytes of a file and the blocks that hold it.
+/// A run of bytes of a file and what holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Bytes of the file.
     pub length: u32,
-    /// Blocks of one compressed cluster; 0 for plain ones, of which each holds 4096 bytes or
-    /// the run's rest.
-    pub blocks: u16,
+    /// Bytes of one compressed cluster, whole blocks but for encoded extents; 0 for plain
+    /// bytes, which may be many clusters.
+    pub stored: u32,
+}
+
+impl Extent {
+    /// Blocks of the compressed cluster.
+    pub fn blocks(self) -> u16 {
+        u16::try_from(u64::from(self.stored).div_ceil(BLOCK)).unwrap_or(u16::MAX)
+    }
+}
+
+/// What follows a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// More of the same file.
+    More,
+    /// Nothing: this is the file's end.
+    Nothing,
 }
 
 /// What became of a segment.
@@ -28,147 +50,253 @@ pub struct Extent {
 pub enum Squeezed {
     /// It does not shrink: the bytes as they were.
     Plain(Vec<u8>),
-    /// Whole blocks, and what is in them.
-    Clusters {
-        /// The blocks.
-        blocks: Vec<u8>,
-        /// What is in them, in order.
-        extents: Vec<Extent>,
-        /// The input, for its memory to be used again.
-        spent: Vec<u8>,
-    },
+    /// Compressed bytes, and what is in them.
+    Clusters(Clusters),
+}
+
+/// A segment that shrinks.
+#[derive(Debug)]
+pub struct Clusters {
+    /// The compressed bytes.
+    pub bytes: Vec<u8>,
+    /// What is in them, in order; then the extent of `inline`.
+    pub extents: Vec<Extent>,
+    /// A last cluster that is small enough to stand behind the inode.
+    pub inline: Vec<u8>,
+    /// Bytes at the input's end that are in no extent, for the packed inode.
+    pub tail: usize,
+    /// The input, for its end and for its memory to be used again.
+    pub input: Vec<u8>,
 }
 
 /// Compresses segments.
 #[derive(Debug)]
 pub struct Squeezer {
-    lz4: Option<Compressor>,
-    cluster: ClusterSize,
+    codec: Option<Codec>,
+    plan: Plan,
+    cluster: Vec<u8>,
 }
 
 impl Squeezer {
-    /// A squeezer, one for each thread; none if there is no memory for its tables.
-    pub fn new(compression: Compression, cluster: ClusterSize) -> Option<Self> {
-        let lz4 = match compression {
-            Compression::None => None,
-            Compression::Lz4 => Some(Compressor::fast()),
-            Compression::Lz4hc(level) => Some(Compressor::high(level.number())?),
-        };
-        Some(Self { lz4, cluster })
+    /// A squeezer, one for each thread.
+    pub fn new(plan: Plan) -> io::Result<Self> {
+        let codec = Codec::new(plan.compression, plan.piece())?;
+        Ok(Self { codec, plan, cluster: vec![0; plan.cluster.bytes()] })
     }
 
     /// Compresses a segment, if that saves anything.
-    pub fn squeeze(&mut self, input: Vec<u8>) -> Squeezed {
-        match self.clusters(&input) {
-            Some((blocks, extents)) => Squeezed::Clusters { blocks, extents, spent: input },
-            None => Squeezed::Plain(input),
+    pub fn squeeze(&mut self, input: Vec<u8>, follows: Follows) -> Squeezed {
+        let tails = if follows == Follows::Nothing { self.plan.tails } else { Tails::Flat };
+        let mut clusters =
+            Clusters { bytes: Vec::new(), extents: Vec::new(), inline: Vec::new(), tail: 0, input };
+        let done = if self.plan.extents {
+            self.pieces(&mut clusters, tails)
+        } else {
+            self.blocks(&mut clusters, tails)
+        };
+        match done {
+            Some(()) => Squeezed::Clusters(clusters),
+            None => Squeezed::Plain(clusters.input),
         }
     }
 
-    fn clusters(&mut self, input: &[u8]) -> Option<(Vec<u8>, Vec<Extent>)> {
-        let lz4 = self.lz4.as_mut()?;
-        let block = size(BLOCK);
-        let mut blocks = Vec::with_capacity(input.len() / 2);
-        let mut extents: Vec<Extent> = Vec::new();
-        let mut cluster = vec![0; self.cluster.bytes()];
-        let mut rest = input;
+    /// Fills clusters of whole blocks; none if that saves nothing.
+    fn blocks(&mut self, out: &mut Clusters, tails: Tails) -> Option<()> {
+        let codec = self.codec.as_mut()?;
+        let (block, cluster) = (size(BLOCK), self.plan.cluster.bytes());
+        let (input, bytes) = (&out.input, &mut out.bytes);
+        bytes.reserve(input.len() / 2);
+        let mut rest = &input[..];
         while !rest.is_empty() {
+            if tails == Tails::Fragments && rest.len() <= self.plan.small() {
+                out.tail = rest.len();
+                break;
+            }
+            if tails == Tails::Inline && rest.len() <= block && rest.len() <= INLINE {
+                // A block that is too small to shrink by one may still shrink behind the inode.
+                let given = codec.fill(rest, &mut self.cluster);
+                let given = given.filter(|&(taken, given)| taken == rest.len() && given < taken);
+                let (stored, bytes) = match given {
+                    Some((_, given)) => (4096, self.cluster.get(..given)?),
+                    None => (0, rest),
+                };
+                out.extents.push(Extent { length: u32::try_from(rest.len()).ok()?, stored });
+                out.inline = bytes.to_vec();
+                break;
+            }
             // What cannot become smaller than one block is not worth trying.
-            let filled = if rest.len() > block { lz4.fill(rest, &mut cluster) } else { None };
-            let (taken, given) = filled.unwrap_or((rest.len().min(block), usize::MAX));
+            let offered = rest.get(..codec.offer(cluster)).unwrap_or(rest);
+            let filled =
+                if rest.len() > block { codec.fill(offered, &mut self.cluster) } else { None };
+            let (taken, given) = filled.unwrap_or((offered.len().min(cluster), usize::MAX));
             let stored = given.checked_next_multiple_of(block).filter(|&stored| stored < taken);
+            let ends = taken == rest.len();
             if let Some(stored) = stored {
+                let compressed = self.cluster.get(..given)?;
+                let length = u32::try_from(taken).ok()?;
+                if ends && tails == Tails::Fragments && taken <= MAX_TAIL && wasteful(stored, given)
+                {
+                    out.tail = taken;
+                    break;
+                }
+                if ends && tails == Tails::Inline && given <= INLINE {
+                    out.extents.push(Extent { length, stored: 4096 });
+                    out.inline = compressed.to_vec();
+                    break;
+                }
                 // Zeros come first: the decompressor finds the start by them, and the end is
                 // where it can decompress in place (LZ4_0PADDING).
-                blocks.resize(blocks.len() + (stored - given), 0);
-                blocks.extend_from_slice(cluster.get(..given)?);
-                extents.push(Extent {
-                    length: u32::try_from(taken).ok()?,
-                    blocks: u16::try_from(stored / block).ok()?,
-                });
+                bytes.resize(bytes.len() + (stored - given), 0);
+                bytes.extend_from_slice(compressed);
+                out.extents.push(Extent { length, stored: u32::try_from(stored).ok()? });
                 rest = rest.get(taken..)?;
             } else {
                 let (plain, after) =
                     rest.split_at_checked(taken.next_multiple_of(block).min(rest.len()))?;
-                blocks.extend_from_slice(plain);
-                blocks.resize(blocks.len().next_multiple_of(block), 0);
-                let length = u32::try_from(plain.len()).ok()?;
-                match extents.last_mut() {
-                    Some(last) if last.blocks == 0 => last.length += length,
-                    _ => extents.push(Extent { length, blocks: 0 }),
-                }
+                bytes.extend_from_slice(plain);
+                bytes.resize(bytes.len().next_multiple_of(block), 0);
+                push_plain(&mut out.extents, plain.len())?;
                 rest = after;
             }
-            if blocks.len() >= input.len() {
+            if bytes.len() >= input.len() {
                 return None;
             }
         }
-        Some((blocks, extents))
+        let covered = input.len() - out.tail;
+        let shrinks = out.extents.iter().any(|extent| extent.stored > 0);
+        ((shrinks && bytes.len() < covered) || covered == 0).then_some(())
+    }
+
+    /// Compresses pieces of one size, one after the other.
+    fn pieces(&mut self, out: &mut Clusters, tails: Tails) -> Option<()> {
+        let codec = self.codec.as_mut()?;
+        let length = self.plan.cluster.bytes();
+        out.bytes.reserve(out.input.len() / 2);
+        let mut plain = true;
+        for piece in out.input.chunks(length) {
+            if piece.len() < length && tails == Tails::Fragments {
+                out.tail = piece.len();
+                break;
+            }
+            let room = self.cluster.get_mut(..piece.len())?;
+            let filled = codec.fill(piece, room);
+            let given = filled.filter(|&(taken, given)| {
+                // The kernel's work for what hardly shrinks is not worth it.
+                taken == piece.len() && given + piece.len() / 64 < piece.len()
+            });
+            if let Some((_, given)) = given {
+                plain = false;
+                out.bytes.extend_from_slice(self.cluster.get(..given)?);
+                out.extents.push(Extent {
+                    length: u32::try_from(piece.len()).ok()?,
+                    stored: u32::try_from(given).ok()?,
+                });
+            } else {
+                out.bytes.extend_from_slice(piece);
+                push_plain(&mut out.extents, piece.len())?;
+            }
+        }
+        (!plain || out.tail == out.input.len()).then_some(())
     }
 }
 
-/// How many blocks an extent has.
+/// Whether a last cluster leaves enough of its blocks unused to be compressed once more with
+/// other files' tails.
+fn wasteful(stored: usize, given: usize) -> bool {
+    (stored - given) * 16 > stored
+}
+
+fn push_plain(extents: &mut Vec<Extent>, length: usize) -> Option<()> {
+    let length = u32::try_from(length).ok()?;
+    match extents.last_mut() {
+        Some(last) if last.stored == 0 => last.length += length,
+        _ => extents.push(Extent { length, stored: 0 }),
+    }
+    Some(())
+}
+
+/// Bytes without any pattern.
 #[cfg(test)]
-fn blocks_of(extent: Extent) -> u64 {
-    match extent.blocks {
-        0 => u64::from(extent.length).div_ceil(BLOCK),
-        blocks => u64::from(blocks),
-    }
-}
-
-/// How many blocks there are in whole.
-pub fn blocks_in(bytes: &[u8]) -> u64 {
-    len(bytes).div_ceil(BLOCK)
+pub fn noise(n: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    })
+    .take(n)
+    .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::len;
+    use super::super::options::Options;
     use super::*;
-    use crate::image::erofs::Level;
 
-    /// Bytes without any pattern.
-    pub fn noise(n: usize) -> Vec<u8> {
-        let mut state = 0x9e37_79b9_7f4a_7c15u64;
-        std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[0]
-        })
-        .take(n)
-        .collect()
+    fn squeezer(codec: &str, cluster: &str, kernel: &str) -> Squeezer {
+        let options = Options {
+            compression: codec.parse().unwrap(),
+            cluster_size: Some(cluster.parse().unwrap()),
+            min_kernel: kernel.parse().unwrap(),
+            ..Options::default()
+        };
+        Squeezer::new(options.plan()).unwrap()
+    }
+
+    /// Bytes in the data area of an extent.
+    fn place_of(extent: Extent, encoded: bool) -> u64 {
+        match extent.stored {
+            0 if encoded => u64::from(extent.length),
+            0 => u64::from(extent.length).next_multiple_of(BLOCK),
+            stored => u64::from(stored),
+        }
     }
 
     #[test]
-    fn extents_cover_the_input_and_name_all_blocks() {
+    fn extents_cover_the_input_and_name_all_bytes() {
         let noise = noise(100_000);
         let mixed = [&vec![7; 70_000], &noise[..], &vec![9; 9_000], &noise[..5000]].concat();
-        for compression in [Compression::Lz4, Compression::Lz4hc(Level::default())] {
-            for cluster in [4096, 16_384, 65_536] {
-                let cluster = ClusterSize::new(cluster).unwrap();
-                let mut squeezer = Squeezer::new(compression, cluster).unwrap();
-                let Squeezed::Clusters { blocks, extents, .. } = squeezer.squeeze(mixed.clone())
-                else {
-                    panic!("{compression:?} {cluster:?}: it shrinks")
-                };
-                let covered: u64 = extents.iter().map(|extent| u64::from(extent.length)).sum();
-                assert_eq!(covered, len(&mixed));
-                assert_eq!(
-                    extents.iter().copied().map(blocks_of).sum::<u64>() * BLOCK,
-                    len(&blocks)
-                );
-                assert!(len(&blocks) < 121 * 1024, "{}", blocks.len());
+        for codec in ["lz4", "lz4hc", "zstd"] {
+            for cluster in ["4K", "16K", "64K"] {
+                for kernel in ["5.17", "6.12", "6.15"] {
+                    let kernel = if codec == "zstd" { kernel.max("6.10") } else { kernel };
+                    for follows in [Follows::More, Follows::Nothing] {
+                        let mut squeezer = squeezer(codec, cluster, kernel);
+                        let encoded = squeezer.plan.extents;
+                        let what = format!("{codec} {cluster} {kernel} {follows:?}");
+                        let Squeezed::Clusters(found) = squeezer.squeeze(mixed.clone(), follows)
+                        else {
+                            panic!("{what}: it shrinks")
+                        };
+                        let covered: u64 =
+                            found.extents.iter().map(|extent| u64::from(extent.length)).sum();
+                        assert_eq!(size(covered) + found.tail, mixed.len(), "{what}");
+                        let mut extents = &found.extents[..];
+                        if !found.inline.is_empty() {
+                            (_, extents) = extents.split_last().unwrap();
+                        }
+                        let places = extents.iter().map(|&extent| place_of(extent, encoded));
+                        assert_eq!(places.sum::<u64>(), len(&found.bytes), "{what}");
+                        assert!(found.bytes.len() < 145 * 1024, "{what} {}", found.bytes.len());
+                    }
+                }
             }
         }
     }
 
     #[test]
     fn what_does_not_shrink_stays() {
-        let mut squeezer =
-            Squeezer::new(Compression::Lz4, ClusterSize::new(65_536).unwrap()).unwrap();
-        let noise = noise(300_000);
-        assert!(matches!(squeezer.squeeze(noise.clone()), Squeezed::Plain(same) if same == noise));
-        assert!(matches!(squeezer.squeeze(vec![1; 4096]), Squeezed::Plain(_)));
-        assert!(matches!(squeezer.squeeze(vec![1; 4097]), Squeezed::Clusters { .. }));
+        for kernel in ["5.15", "6.15"] {
+            let mut squeezer = squeezer("lz4", "64K", kernel);
+            let noise = noise(300_000);
+            let plain = squeezer.squeeze(noise.clone(), Follows::More);
+            assert!(matches!(plain, Squeezed::Plain(same) if same == noise));
+        }
+        let mut squeezer = squeezer("lz4", "64K", "5.15");
+        let mut squeeze = |n| squeezer.squeeze(vec![1; n], Follows::Nothing);
+        assert!(matches!(squeeze(4096), Squeezed::Plain(_)));
+        assert!(matches!(squeeze(4097), Squeezed::Clusters(_)));
     }
 }

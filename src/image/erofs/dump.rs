@@ -52,10 +52,17 @@ pub fn fsck(reader: &Reader, limits: &Limits) -> Result<Found, Error> {
 /// Reads all paths and all contents.
 fn decode(reader: &Reader, limits: &Limits) -> Result<Image, Error> {
     let mut image = reader.image(limits)?;
-    let inodes: Vec<_> = image.tree.walk().map(|entry| entry.ino).collect();
+    // In the order of the packed inode, so that each cluster of it is decompressed once.
+    let mut inodes = Vec::with_capacity(image.tree.len());
+    for entry in image.tree.walk() {
+        if let Content::Regular(located) = &entry.inode.content {
+            inodes.push((reader.contents(located)?.fragment(), entry.ino));
+        }
+    }
+    inodes.sort_by_key(|&(fragment, _)| fragment);
     // A few bytes of image can say that a file is petabytes of zeros.
     let mut budget = limits.layer_uncompressed;
-    for ino in inodes {
+    for (_, ino) in inodes {
         let Content::Regular(located) = &mut image.tree.inode_mut(ino).content else { continue };
         if located.verity.is_some() || located.size == 0 {
             continue;

@@ -31,6 +31,9 @@ pub const EROFS_FEATURE_INCOMPAT_ZTAILPACKING: u32 = 0x10;
 /// `feature_incompat`: tails in a packed inode, references to parts of clusters (6.1).
 pub const EROFS_FEATURE_INCOMPAT_FRAGMENTS: u32 = 0x20;
 
+/// `feature_incompat`: addresses of blocks with 48 bits, encoded extents (6.15).
+pub const EROFS_FEATURE_INCOMPAT_48BIT: u32 = 0x80;
+
 /// The superblock.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -45,7 +48,7 @@ pub struct SuperBlock {
     pub blkszbits: u8,
     /// The superblock has 128 + 16 × this bytes.
     pub sb_extslots: u8,
-    /// Number of the root directory.
+    /// Number of the root directory; with `48BIT`: upper bits of `blocks`.
     pub root_nid: U16,
 
     /// How many inodes there are.
@@ -92,7 +95,7 @@ pub struct SuperBlock {
     /// When the file system was made, in seconds after `epoch`.
     pub build_time: U32,
 
-    /// Zero (another place of `root_nid` in later layouts).
+    /// With `48BIT`: number of the root directory.
     pub rootnid_8b: U64,
     /// Zero.
     pub reserved2: U64,
@@ -124,6 +127,10 @@ pub const EROFS_I_DATALAYOUT_MASK: u16 = 0x07;
 /// `i_format`, all bits that have a meaning in the layouts known here.
 pub const EROFS_I_ALL: u16 = 0x0f;
 
+/// `i_format`, with `48BIT`: no entry for `.` in the directory; of other compact inodes: one
+/// link, and upper bits of an address in the place of their number.
+pub const EROFS_I_SHORT: u16 = 0x10;
+
 /// Layout: blocks one after the other.
 pub const EROFS_INODE_FLAT_PLAIN: u16 = 0;
 /// Layout: compressed, an 8-byte index for each logical cluster.
@@ -149,7 +156,7 @@ pub struct InodeCompact {
     pub i_nlink: U16,
     /// Size in bytes.
     pub i_size: U32,
-    /// Seconds after `epoch`, only since 6.15; zero, so that every kernel says the same.
+    /// Seconds after `epoch`, only since 6.15; else zero, so that every kernel says the same.
     pub i_mtime: U32,
 
     /// First block, number of compressed blocks, device number or chunk format.
@@ -322,6 +329,12 @@ pub const Z_EROFS_PCLUSTER_MAX_DSIZE: u64 = 12 << 20;
 
 /// Algorithm: LZ4.
 pub const Z_EROFS_COMPRESSION_LZ4: u8 = 0;
+/// Algorithm: `MicroLZMA`.
+pub const Z_EROFS_COMPRESSION_LZMA: u8 = 1;
+/// Algorithm: DEFLATE.
+pub const Z_EROFS_COMPRESSION_DEFLATE: u8 = 2;
+/// Algorithm: Zstandard.
+pub const Z_EROFS_COMPRESSION_ZSTD: u8 = 3;
 
 /// The configuration of LZ4 behind the superblock, after its length.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -337,10 +350,32 @@ pub struct Lz4Cfgs {
 
 const _: () = assert!(size_of::<Lz4Cfgs>() == 14);
 
+/// The configuration of Zstandard behind the superblock, after its length.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ZstdCfgs {
+    /// Zero.
+    pub format: u8,
+    /// log₂ of the largest window, less 10.
+    pub windowlog: u8,
+    /// Zero.
+    pub reserved: [u8; 4],
+}
+
+const _: () = assert!(size_of::<ZstdCfgs>() == 6);
+
 /// `h_advise`: compact indexes have 2-byte ones in the middle; for full ones: extents.
 pub const Z_EROFS_ADVISE_COMPACTED_2B: u16 = 0x01;
 /// `h_advise` of full indexes: encoded extents instead (6.15).
 pub const Z_EROFS_ADVISE_EXTENTS: u16 = 0x01;
+/// `h_advise` of encoded extents: where log₂ of a quarter of a record's size is (2 bits).
+pub const Z_EROFS_ADVISE_EXTRECSZ_BIT: u32 = 1;
+/// `plen` of an encoded extent: only a part of the cluster's data is meant.
+pub const Z_EROFS_EXTENT_PLEN_PARTIAL: u32 = 1 << 27;
+/// `plen` of an encoded extent: where the algorithm is; 0 for plain, else it and one.
+pub const Z_EROFS_EXTENT_PLEN_FMT_BIT: u32 = 28;
+/// `plen` of an encoded extent: the bytes.
+pub const Z_EROFS_EXTENT_PLEN_MASK: u32 = (Z_EROFS_PCLUSTER_MAX_SIZE << 1) - 1;
 /// `h_advise`: physical clusters of the first algorithm may have many blocks.
 pub const Z_EROFS_ADVISE_BIG_PCLUSTER_1: u16 = 0x02;
 /// `h_advise`: physical clusters of the second algorithm may have many blocks.

@@ -1,13 +1,17 @@
-//! Compact indexes of a compressed file: which cluster each block of it starts in.
+//! Indexes of a compressed file, compact and full: which cluster each block of it starts in.
 //!
 //! Each logical cluster (block) of the file gets 14 or 16 bits: a head says where in it a cluster
 //! starts, the others say how far away their head is. The bits of 16 or 2 of them and the
-//! address of the first cluster make a pack (`z_erofs_load_compact_lcluster` in the kernel).
+//! address of the first cluster make a pack (`z_erofs_load_compact_lcluster` in the kernel). Full
+//! indexes have 8 bytes for each and may point anywhere.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32};
 
 use super::compress::Extent;
 use super::format::{
-    Z_EROFS_LCLUSTER_TYPE_HEAD1, Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN,
-    Z_EROFS_LI_D0_CBLKCNT,
+    LclusterIndex, Z_EROFS_LCLUSTER_TYPE_HEAD1, Z_EROFS_LCLUSTER_TYPE_NONHEAD,
+    Z_EROFS_LCLUSTER_TYPE_PLAIN, Z_EROFS_LI_D0_CBLKCNT,
 };
 use super::{BLOCK, size};
 
@@ -65,6 +69,41 @@ pub fn write(
     }
 }
 
+/// How many bytes the full indexes of a file take.
+pub fn full_length(file_size: u64) -> u64 {
+    file_size.div_ceil(BLOCK) * 8
+}
+
+/// The full indexes of a file, which is in segments of whole logical clusters: extents in blocks
+/// from some block on.
+pub fn write_full<'a>(
+    out: &mut Vec<u8>,
+    segments: impl Iterator<Item = (&'a [Extent], u32)>,
+    big: bool,
+) {
+    for (extents, first_block) in segments {
+        for lcluster in Lclusters::new(extents, first_block) {
+            let (kind, offset, value) = match lcluster {
+                Lcluster::Head { kind, offset, block } => (kind, offset, block),
+                Lcluster::Nonhead { from_head, to_next, blocks } => {
+                    let back = match from_head {
+                        1 if big => blocks | Z_EROFS_LI_D0_CBLKCNT,
+                        _ => from_head.min(Z_EROFS_LI_D0_CBLKCNT - 1),
+                    };
+                    let value = u32::from(back) | u32::from(to_next) << 16;
+                    (Z_EROFS_LCLUSTER_TYPE_NONHEAD, 0, value)
+                }
+            };
+            let index = LclusterIndex {
+                di_advise: U16::new(kind.into()),
+                di_clusterofs: U16::new(offset),
+                di_u: U32::new(value),
+            };
+            out.extend_from_slice(index.as_bytes());
+        }
+    }
+}
+
 /// A logical cluster of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lcluster {
@@ -108,8 +147,8 @@ impl Iterator for Lclusters<'_> {
         let (kind, length, blocks) = if self.plain > 0 {
             (Z_EROFS_LCLUSTER_TYPE_PLAIN, self.plain.min(one_block), 1)
         } else if let Some(&extent) = self.extents.next() {
-            if extent.blocks > 0 {
-                (Z_EROFS_LCLUSTER_TYPE_HEAD1, extent.length, extent.blocks)
+            if extent.stored > 0 {
+                (Z_EROFS_LCLUSTER_TYPE_HEAD1, extent.length, extent.blocks())
             } else {
                 self.plain = extent.length;
                 (Z_EROFS_LCLUSTER_TYPE_PLAIN, extent.length.min(one_block), 1)
@@ -193,10 +232,10 @@ mod tests {
     fn heads_and_distances_are_those_of_the_extents() {
         // 10,000 bytes in 1 block, 2 plain blocks, 12,000 bytes in 2 blocks, a rest of 100.
         let extents = [
-            Extent { length: 10_000, blocks: 1 },
-            Extent { length: 8192, blocks: 0 },
-            Extent { length: 12_000, blocks: 2 },
-            Extent { length: 100, blocks: 0 },
+            Extent { length: 10_000, stored: 4096 },
+            Extent { length: 8192, stored: 0 },
+            Extent { length: 12_000, stored: 8192 },
+            Extent { length: 100, stored: 0 },
         ];
         let head = |kind, offset, block| Lcluster::Head { kind, offset, block };
         let nonhead = |from_head, to_next, blocks| Lcluster::Nonhead { from_head, to_next, blocks };
@@ -214,7 +253,7 @@ mod tests {
                 head(0, 1520, 12),
             ]
         );
-        let ends = [Extent { length: 9000, blocks: 1 }];
+        let ends = [Extent { length: 9000, stored: 4096 }];
         let found: Vec<_> = Lclusters::new(&ends, 7).collect();
         assert_eq!(found, [head(1, 0, 7), nonhead(1, 1, 1), head(0, 808, 0)]);
     }
@@ -225,7 +264,7 @@ mod tests {
             let Split { initial, middle, end } = Split::new(start, lclusters * BLOCK);
             assert_eq!(length(start, lclusters * BLOCK), {
                 let mut out = Vec::new();
-                let extents = vec![Extent { length: 4096, blocks: 0 }; size(lclusters)];
+                let extents = vec![Extent { length: 4096, stored: 0 }; size(lclusters)];
                 write(&mut out, start, lclusters * BLOCK, &extents, 1, true);
                 super::super::len(&out)
             });

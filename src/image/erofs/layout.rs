@@ -46,6 +46,12 @@ impl Layout {
                 return start;
             }
         }
+        self.append(need)
+    }
+
+    /// A place behind all others.
+    pub fn append(&mut self, need: Need) -> u64 {
+        let total = need.free + need.tail;
         let mut start = self.end;
         let left = BLOCK - start % BLOCK;
         if total <= BLOCK {

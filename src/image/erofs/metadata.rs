@@ -7,27 +7,23 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromZeros, IntoBytes};
 
+use super::compress::INLINE;
+use super::contents::{Bodies, Body};
 use super::format::{
-    EROFS_FEATURE_COMPAT_MTIME, EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_COMPR_CFGS,
-    EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_I_DATALAYOUT_BIT, EROFS_I_VERSION_EXTENDED,
-    EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_FLAT_INLINE, EROFS_INODE_FLAT_PLAIN,
-    EROFS_ISLOTBITS, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, InodeCompact, InodeExtended,
-    Lz4Cfgs, MapHeader, SuperBlock, Z_EROFS_ADVISE_BIG_PCLUSTER_1, Z_EROFS_ADVISE_BIG_PCLUSTER_2,
-    Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_COMPRESSION_LZ4,
+    EROFS_I_DATALAYOUT_BIT, EROFS_I_VERSION_EXTENDED, EROFS_INODE_FLAT_INLINE,
+    EROFS_INODE_FLAT_PLAIN, EROFS_ISLOTBITS, InodeCompact, InodeExtended,
 };
 use super::layout::{Layout, Need};
-use super::options::{Compression, Options};
-use super::writer::{Contents, Record, Store, TAIL};
-use super::{BLOCK, directory, index, len, size, xattr};
+use super::options::Options;
+use super::store::{Contents, Record, Store};
+use super::superblock::Facts;
+use super::{BLOCK, directory, len, size, xattr};
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree};
-
-/// The farthest match of LZ4.
-const LZ4_DISTANCE_MAX: u16 = u16::MAX;
 
 /// Writes the metadata of an image behind its data, which ends at block `start`.
 pub fn write(
@@ -41,8 +37,18 @@ pub fn write(
     let mut area = Area::new(file, u64::from(start) * BLOCK);
     plan.write_area(&mut area)?;
     let (end, digest) = area.finish(store)?;
-    let superblock = plan.superblock(end, digest)?;
-    file.write_all_at(&superblock, 0)?;
+    let facts = Facts {
+        bodies: plan.bodies,
+        root: u16::try_from(plan.nid(Tree::<Contents>::ROOT)).map_err(|_| too_large())?,
+        packed: plan.packed.into(),
+        inodes: u64::try_from(plan.order.len()).unwrap_or(u64::MAX),
+        epoch: plan.epoch,
+        blocks: u32::try_from(end / BLOCK).map_err(|_| too_large())?,
+        meta_block: plan.start,
+        xattr_block: if plan.shared_length > 0 { plan.xattr_start } else { 0 },
+        identity: digest,
+    };
+    file.write_all_at(&facts.block(), 0)?;
     file.set_len(end)?;
     Ok(())
 }
@@ -72,8 +78,7 @@ impl Shape {
 
 /// Where everything is.
 struct Plan<'a> {
-    options: &'a Options,
-    store: &'a Store,
+    bodies: Bodies<'a>,
     tree: &'a Tree<Contents>,
     /// The time of compact inodes.
     epoch: Timestamp,
@@ -86,6 +91,8 @@ struct Plan<'a> {
     blocks: Vec<u32>,
     /// Inodes in the order of their places.
     order: Vec<Ino>,
+    /// Number of the packed inode, or 0.
+    packed: u32,
     start: u32,
     xattr_start: u32,
     shared_length: u64,
@@ -100,8 +107,7 @@ impl<'a> Plan<'a> {
         tree: &'a Tree<Contents>,
     ) -> Result<Self, Error> {
         let mut plan = Self {
-            options,
-            store,
+            bodies: Bodies { plan: options.plan(), store },
             tree,
             epoch: Timestamp::default(),
             links: vec![0; tree.len()],
@@ -110,13 +116,14 @@ impl<'a> Plan<'a> {
             nids: vec![0; tree.len()],
             blocks: vec![0; tree.len()],
             order: Vec::new(),
+            packed: 0,
             start,
             xattr_start: 0,
             shared_length: 0,
             end: 0,
         };
         plan.collect()?;
-        plan.epoch = plan.commonest_time();
+        plan.epoch = plan.common_time();
         plan.shared_length = plan.shared.number();
         plan.place()?;
         Ok(plan)
@@ -163,15 +170,25 @@ impl<'a> Plan<'a> {
         *links
     }
 
-    /// The time that most inodes have; they need no place for it.
-    fn commonest_time(&self) -> Timestamp {
-        let mut counts: HashMap<Timestamp, u32> = HashMap::new();
-        for &ino in &self.order {
-            *counts.entry(self.tree.inode(ino).stat.mtime).or_default() += 1;
+    /// The time that needs the fewest inodes to have one of their own.
+    fn common_time(&self) -> Timestamp {
+        let times = self.order.iter().map(|&ino| self.tree.inode(ino).stat.mtime);
+        if !self.bodies.plan.extents {
+            return commonest(times).unwrap_or_default();
         }
-        let commonest =
-            counts.into_iter().max_by_key(|&(time, count)| (count, std::cmp::Reverse(time)));
-        commonest.map(|(time, _)| time).unwrap_or_default()
+        // Kernels that know encoded extents add the seconds of a compact inode to it.
+        let nsec = commonest(times.clone().map(|time| time.nsec)).unwrap_or(0);
+        let seconds = times.filter(|time| time.nsec == nsec).map(|time| time.sec);
+        Timestamp { sec: seconds.min().unwrap_or(0), nsec }
+    }
+
+    /// The seconds of a compact inode; none if its time needs an extended one.
+    fn short_time(&self, mtime: Timestamp) -> Option<u32> {
+        if mtime.nsec != self.epoch.nsec {
+            return None;
+        }
+        let later = u32::try_from(mtime.sec.checked_sub(self.epoch.sec)?).ok()?;
+        (later == 0 || self.bodies.plan.extents).then_some(later)
     }
 
     fn place(&mut self) -> Result<(), Error> {
@@ -183,6 +200,12 @@ impl<'a> Plan<'a> {
             if let Some(slot) = self.nids.get_mut(ino.index()) {
                 *slot = nid;
             }
+        }
+        if self.bodies.store.packed_size > 0 {
+            let inode = len_of::<InodeExtended>();
+            let free = inode + self.bodies.of_packed(inode).indexes;
+            let place = layout.append(Need { free, tail: 0 }) >> EROFS_ISLOTBITS;
+            self.packed = u32::try_from(place).map_err(|_| too_large())?;
         }
         let nids = &self.nids;
         self.order.sort_unstable_by_key(|ino| nids.get(ino.index()));
@@ -206,7 +229,7 @@ impl<'a> Plan<'a> {
 
     fn record(&self, ino: Ino, contents: &Contents) -> Result<&'a Record, Error> {
         let problem = "found contents that this image does not have";
-        self.store.record(contents).ok_or_else(|| unwritable(&self.path_of(ino), problem))
+        self.bodies.store.record(contents).ok_or_else(|| unwritable(&self.path_of(ino), problem))
     }
 
     fn shape(&self, ino: Ino) -> Result<Shape, Error> {
@@ -225,6 +248,7 @@ impl<'a> Plan<'a> {
             tail: 0,
             blocks: 0,
         };
+        let mut body = None;
         match content {
             Content::Directory(entries) => {
                 shape.size = directory::length(directory::names(entries));
@@ -238,12 +262,7 @@ impl<'a> Plan<'a> {
             Content::Regular(contents) => {
                 let record = self.record(ino, contents)?;
                 shape.size = record.size;
-                if record.extents.1 > 0 {
-                    shape.layout = EROFS_INODE_COMPRESSED_COMPACT;
-                } else if record.tail.1 > 0 {
-                    shape.layout = EROFS_INODE_FLAT_INLINE;
-                    shape.tail = u64::try_from(record.tail.1).unwrap_or(u64::MAX);
-                }
+                body = Some(record);
             }
             Content::CharDevice { .. }
             | Content::BlockDevice { .. }
@@ -251,15 +270,14 @@ impl<'a> Plan<'a> {
             | Content::Socket => {}
         }
         let links = self.links.get(ino.index()).copied().unwrap_or(0);
-        shape.extended = stat.mtime != self.epoch
+        shape.extended = self.short_time(stat.mtime).is_none()
             || stat.uid > u32::from(u16::MAX)
             || stat.gid > u32::from(u16::MAX)
             || links > u32::from(u16::MAX)
             || shape.size > u64::from(u32::MAX);
-        if shape.layout == EROFS_INODE_COMPRESSED_COMPACT {
-            let behind = shape.need().free;
-            let start = behind.next_multiple_of(8) + 8;
-            shape.indexes = start + index::length(start, shape.size) - behind;
+        if let Some(record) = body {
+            let Body { layout, indexes, tail } = self.bodies.of(record, shape.need().free);
+            (shape.layout, shape.indexes, shape.tail) = (layout, indexes, tail);
         }
         Ok(shape)
     }
@@ -273,6 +291,12 @@ impl<'a> Plan<'a> {
             self.write_inode(&mut bytes, ino)?;
             area.write(&bytes)?;
         }
+        if self.packed > 0 {
+            area.pad_to(meta + (u64::from(self.packed) << EROFS_ISLOTBITS))?;
+            bytes.clear();
+            self.write_packed(&mut bytes);
+            area.write(&bytes)?;
+        }
         area.pad_to(u64::from(self.xattr_start) * BLOCK)?;
         area.write(&self.shared.bytes())?;
         for &ino in &self.order {
@@ -284,6 +308,28 @@ impl<'a> Plan<'a> {
             }
         }
         area.pad_to(self.end)
+    }
+
+    /// The packed inode, which no directory names.
+    fn write_packed(&self, out: &mut Vec<u8>) {
+        let Body { layout, .. } = self.bodies.of_packed(len_of::<InodeExtended>());
+        let inode = InodeExtended {
+            i_format: U16::new(EROFS_I_VERSION_EXTENDED | (layout << EROFS_I_DATALAYOUT_BIT)),
+            i_xattr_icount: U16::ZERO,
+            i_mode: U16::new(0o100_000),
+            i_reserved: U16::ZERO,
+            i_size: U64::new(self.bodies.store.packed_size),
+            i_u: U32::new(self.bodies.packed_blocks()),
+            i_ino: U32::new(self.packed),
+            i_uid: U32::ZERO,
+            i_gid: U32::ZERO,
+            i_mtime: U64::new(self.epoch.sec.cast_unsigned()),
+            i_mtime_nsec: U32::new(self.epoch.nsec),
+            i_nlink: U32::new(1),
+            i_reserved2: [0; 16],
+        };
+        out.extend_from_slice(inode.as_bytes());
+        self.bodies.write_packed(out);
     }
 
     /// The bytes of a directory or symlink.
@@ -321,25 +367,14 @@ impl<'a> Plan<'a> {
                     unwritable(&self.path_of(ino), &problem)
                 })?,
             Content::Regular(contents) => {
-                let found = &**record.insert(self.record(ino, contents)?);
-                match shape.layout {
-                    EROFS_INODE_COMPRESSED_COMPACT => found.blocks,
-                    _ if found.blocks > 0 => found.start,
-                    _ => 0,
-                }
+                let found = *record.insert(self.record(ino, contents)?);
+                Bodies::i_u(found, shape.layout)
             }
         };
         self.write_header(out, ino, &shape, stat, content.file_type(), i_u);
         self.shared.write(out, &stat.xattrs);
         match record {
-            Some(record) if shape.layout == EROFS_INODE_COMPRESSED_COMPACT => {
-                self.write_indexes(out, record);
-            }
-            Some(record) => {
-                let (start, length) = record.tail;
-                let arena = &self.store.arena;
-                out.extend_from_slice(arena.get(start..start + length).unwrap_or_default());
-            }
+            Some(record) => self.bodies.write(out, record),
             None if shape.tail > 0 => {
                 let bytes = self.own_bytes(ino);
                 let tail = bytes.get(size(shape.size - shape.tail)..);
@@ -391,7 +426,7 @@ impl<'a> Plan<'a> {
                 i_mode,
                 i_nlink: narrow(links),
                 i_size: U32::new(u32::try_from(shape.size).unwrap_or(u32::MAX)),
-                i_mtime: U32::ZERO,
+                i_mtime: U32::new(self.short_time(stat.mtime).unwrap_or(0)),
                 i_u: U32::new(i_u),
                 i_ino,
                 i_uid: narrow(stat.uid),
@@ -402,89 +437,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn write_indexes(&self, out: &mut Vec<u8>, record: &Record) {
-        let big = self.big_clusters();
-        let mut h_advise = Z_EROFS_ADVISE_COMPACTED_2B;
-        if big {
-            h_advise |= Z_EROFS_ADVISE_BIG_PCLUSTER_1 | Z_EROFS_ADVISE_BIG_PCLUSTER_2;
-        }
-        let header = MapHeader {
-            h_fragmentoff_lo: U16::ZERO,
-            h_idata_size: U16::ZERO,
-            h_advise: U16::new(h_advise),
-            h_algorithmtype: Z_EROFS_COMPRESSION_LZ4,
-            h_clusterbits: 0,
-        };
-        out.resize(out.len().next_multiple_of(8), 0);
-        out.extend_from_slice(header.as_bytes());
-        // An inode starts at a multiple of 32, so its own length tells the alignment.
-        let start = len(out);
-        let (first, count) = record.extents;
-        let extents = self.store.extents.get(first..first + count).unwrap_or_default();
-        index::write(out, start, record.size, extents, record.start, big);
-    }
-
-    fn big_clusters(&self) -> bool {
-        self.options.compression != Compression::None && self.options.cluster_size.blocks() > 1
-    }
-
-    fn superblock(&self, end: u64, digest: [u8; 16]) -> Result<Vec<u8>, Error> {
-        let mut uuid = digest;
-        // Version 8 of RFC 9562, §5.8: any bits, but for those that say so.
-        let [_, _, _, _, _, _, version, _, variant, ..] = &mut uuid;
-        *version = (*version & 0x0f) | 0x80;
-        *variant = (*variant & 0x3f) | 0x80;
-        let (mut feature_incompat, mut algorithms) = (0, 0);
-        if self.options.compression != Compression::None {
-            feature_incompat |= EROFS_FEATURE_INCOMPAT_LZ4_0PADDING;
-            algorithms = LZ4_DISTANCE_MAX;
-        }
-        if self.big_clusters() {
-            feature_incompat |= EROFS_FEATURE_INCOMPAT_COMPR_CFGS;
-            algorithms = 1 << Z_EROFS_COMPRESSION_LZ4;
-        }
-        let age = self.options.epoch.checked_sub(self.epoch.sec);
-        let mut superblock = SuperBlock {
-            magic: U32::new(EROFS_SUPER_MAGIC_V1),
-            feature_compat: U32::new(EROFS_FEATURE_COMPAT_SB_CHKSUM | EROFS_FEATURE_COMPAT_MTIME),
-            blkszbits: u8::try_from(BLOCK.ilog2()).unwrap_or(0),
-            root_nid: U16::new(
-                u16::try_from(self.nid(Tree::<Contents>::ROOT)).map_err(|_| too_large())?,
-            ),
-            inos: U64::new(u64::try_from(self.order.len()).unwrap_or(u64::MAX)),
-            epoch: U64::new(self.epoch.sec.cast_unsigned()),
-            fixed_nsec: U32::new(self.epoch.nsec),
-            blocks: U32::new(u32::try_from(end / BLOCK).map_err(|_| too_large())?),
-            meta_blkaddr: U32::new(self.start),
-            xattr_blkaddr: U32::new(if self.shared_length > 0 { self.xattr_start } else { 0 }),
-            uuid,
-            feature_incompat: U32::new(feature_incompat),
-            available_compr_algs: U16::new(algorithms),
-            build_time: U32::new(age.and_then(|age| u32::try_from(age).ok()).unwrap_or(0)),
-            ..SuperBlock::new_zeroed()
-        };
-        let block = |superblock: &SuperBlock| {
-            let mut block = vec![0; EROFS_SUPER_OFFSET];
-            block.extend_from_slice(superblock.as_bytes());
-            if self.big_clusters() {
-                let configuration = Lz4Cfgs {
-                    max_distance: U16::new(LZ4_DISTANCE_MAX),
-                    max_pclusterblks: U16::new(self.options.cluster_size.blocks()),
-                    reserved: [0; 10],
-                };
-                block.extend_from_slice(&14u16.to_le_bytes());
-                block.extend_from_slice(configuration.as_bytes());
-            }
-            block.resize(size(BLOCK), 0);
-            block
-        };
-        let unsigned = block(&superblock);
-        // The kernel's crc32c does not invert the result.
-        let checksum = !crc32c::crc32c(unsigned.get(EROFS_SUPER_OFFSET..).unwrap_or_default());
-        superblock.checksum = U32::new(checksum);
-        Ok(block(&superblock))
-    }
-
     /// A path of an inode, for messages.
     fn path_of(&self, ino: Ino) -> Vec<u8> {
         let found = self.tree.walk().find(|entry| entry.ino == ino);
@@ -492,14 +444,29 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// What occurs most often; of several, the least.
+fn commonest<T: Copy + Ord + std::hash::Hash>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: HashMap<T, u32> = HashMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|&(item, count)| (count, std::cmp::Reverse(item)));
+    most.map(|(item, _)| item)
+}
+
 /// Puts the last part of a block behind the inode, if there is one and it leaves `beside` bytes.
 fn inline_tail(shape: &mut Shape, beside: u64) {
     let tail = shape.size % BLOCK;
-    if tail > 0 && tail <= TAIL && tail + beside <= BLOCK {
+    if tail > 0 && tail <= u64::try_from(INLINE).unwrap_or(0) && tail + beside <= BLOCK {
         shape.layout = EROFS_INODE_FLAT_INLINE;
         shape.tail = tail;
     }
     shape.blocks = (shape.size - shape.tail).div_ceil(BLOCK);
+}
+
+/// The length of a structure.
+fn len_of<T>() -> u64 {
+    u64::try_from(size_of::<T>()).unwrap_or(u64::MAX)
 }
 
 fn block_after(position: u64) -> Result<u32, Error> {

@@ -12,17 +12,24 @@
 //! the tree is known. [`Reader`] and [`check`] know nothing of it but [`format`].
 
 mod check;
+mod codec;
 mod compress;
+mod contents;
 mod directory;
 mod dump;
+mod encoded;
 mod format;
 mod index;
+mod kernel;
 mod layout;
 mod lz4;
 mod metadata;
 mod options;
+mod packed;
 mod pool;
 mod reader;
+mod store;
+mod superblock;
 mod verity;
 mod writer;
 mod xattr;
@@ -32,9 +39,11 @@ mod tests;
 
 pub use check::{Expected, check};
 pub use dump::{Found, dump, fsck};
-pub use options::{ClusterSize, Compression, Level, Options};
+pub use kernel::Kernel;
+pub use options::{ClusterSize, Compression, Level, Options, SelfCheck, ZstdLevel};
 pub use reader::{File, Image, Located, Reader};
-pub use writer::{Contents, Writer};
+pub use store::Contents;
+pub use writer::Writer;
 
 /// Bytes of a block, on every machine (R10).
 const BLOCK: u64 = 4096;

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use super::format::Z_EROFS_PCLUSTER_MAX_SIZE;
+use super::kernel::Kernel;
 use super::{BLOCK, size};
 
 /// How contents are compressed.
@@ -15,6 +16,18 @@ pub enum Compression {
     Lz4,
     /// LZ4HC, which is LZ4 to whoever reads it.
     Lz4hc(Level),
+    /// Zstandard.
+    Zstd(ZstdLevel),
+}
+
+impl Compression {
+    /// The oldest kernel that may know it.
+    pub fn oldest(self) -> Kernel {
+        match self {
+            Self::None | Self::Lz4 | Self::Lz4hc(_) => Kernel::OLDEST,
+            Self::Zstd(_) => Kernel::ZSTD,
+        }
+    }
 }
 
 /// A level of LZ4HC, 1 to 12.
@@ -40,10 +53,32 @@ impl Default for Level {
     }
 }
 
+/// A level of Zstandard, 1 to 19.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZstdLevel(u8);
+
+impl ZstdLevel {
+    /// A level, if there is one of that number.
+    pub fn new(level: u8) -> Option<Self> {
+        (1..=19).contains(&level).then_some(Self(level))
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for ZstdLevel {
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
 impl FromStr for Compression {
     type Err = String;
 
-    /// Reads `none`, `lz4`, `lz4hc` or `lz4hc:LEVEL`.
+    /// Reads `none`, `lz4`, `lz4hc`, `lz4hc:LEVEL`, `zstd` or `zstd:LEVEL`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, level) = match text.split_once(':') {
             Some((name, level)) => (name, Some(level)),
@@ -58,7 +93,15 @@ impl FromStr for Compression {
                     format!("expected lz4hc:LEVEL with a level of 1 to 12, found {text:?}")
                 })
             }
-            _ => Err(format!("expected none, lz4, lz4hc or lz4hc:LEVEL, found {text:?}")),
+            ("zstd", None) => Ok(Self::Zstd(ZstdLevel::default())),
+            ("zstd", Some(level)) => {
+                level.parse().ok().and_then(ZstdLevel::new).map(Self::Zstd).ok_or_else(|| {
+                    format!("expected zstd:LEVEL with a level of 1 to 19, found {text:?}")
+                })
+            }
+            _ => Err(format!(
+                "expected none, lz4, lz4hc, lz4hc:LEVEL, zstd or zstd:LEVEL, found {text:?}"
+            )),
         }
     }
 }
@@ -106,27 +149,126 @@ impl FromStr for ClusterSize {
 }
 
 /// How an EROFS image is to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How contents are compressed.
     pub compression: Compression,
     /// The size of compressed clusters: larger is smaller, smaller is faster to read at random.
-    pub cluster_size: ClusterSize,
-    /// The time that the image claims to be made at, in seconds since 1970.
-    pub epoch: i64,
+    /// None for what suits the compression and the kernel.
+    pub cluster_size: Option<ClusterSize>,
+    /// The oldest kernel that is to read the image.
+    pub min_kernel: Kernel,
+    /// How much of the image is read back before it counts as written.
+    pub self_check: SelfCheck,
     /// How many threads compress; it does not change the image.
     pub threads: NonZeroUsize,
+}
+
+/// How much of an image is read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// Every inode, extent, attribute and directory.
+    #[default]
+    Structure,
+    /// All contents too, which are decoded, and their digests compared.
+    Full,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             compression: Compression::Lz4hc(Level::default()),
-            cluster_size: ClusterSize(64 << 10),
-            epoch: 0,
+            cluster_size: None,
+            min_kernel: Kernel::default(),
+            self_check: SelfCheck::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }
+}
+
+impl Options {
+    /// Says which option the oldest kernel cannot read.
+    pub fn problem(&self) -> Option<String> {
+        let kernel = self.min_kernel;
+        if kernel < self.compression.oldest() {
+            return Some(format!(
+                "found zstd for Linux {kernel}, expected lz4 or lz4hc, or Linux {} or later",
+                Kernel::ZSTD
+            ));
+        }
+        if self.cluster_size.is_some_and(|size| size.blocks() > 1) && kernel < Kernel::BIG_CLUSTERS
+        {
+            return Some(format!(
+                "found clusters of more than 4K for Linux {kernel}, expected 4K, or Linux {} or \
+                 later",
+                Kernel::BIG_CLUSTERS
+            ));
+        }
+        None
+    }
+
+    /// Decides what the options leave open.
+    pub(super) fn plan(&self) -> Plan {
+        let compressed = self.compression != Compression::None;
+        let kernel = self.min_kernel;
+        let extents = kernel >= Kernel::EXTENTS;
+        let default = match self.compression {
+            _ if kernel < Kernel::BIG_CLUSTERS => 4 << 10,
+            Compression::Zstd(_) => 128 << 10,
+            _ => 64 << 10,
+        };
+        Plan {
+            compression: self.compression,
+            cluster: self.cluster_size.unwrap_or(ClusterSize(default)),
+            tails: match () {
+                () if !compressed => Tails::Flat,
+                () if kernel >= Kernel::FRAGMENTS => Tails::Fragments,
+                () if kernel >= Kernel::TAIL_PACKING => Tails::Inline,
+                () => Tails::Flat,
+            },
+            extents: compressed && extents,
+        }
+    }
+}
+
+/// What the options and the kernel decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// How contents are compressed.
+    pub compression: Compression,
+    /// The size of compressed clusters; of what they are made from, as encoded extents.
+    pub cluster: ClusterSize,
+    /// Where the last bytes of compressed files go.
+    pub tails: Tails,
+    /// Whether compressed data are encoded extents, which start at any byte.
+    pub extents: bool,
+}
+
+impl Plan {
+    /// Files, and ends of files, that are not compressed on their own but in the packed inode.
+    ///
+    /// About what fills a cluster: less would leave a part of it unused, and trying it first
+    /// would compress it twice.
+    pub fn small(self) -> usize {
+        let cluster = self.cluster.bytes();
+        if self.extents { cluster } else { (2 * cluster).min(256 << 10) }
+    }
+
+    /// The most input that one cluster of Zstandard is offered.
+    pub fn piece(self) -> usize {
+        if self.extents { self.cluster.bytes() } else { 2 * self.cluster.bytes() }
+    }
+}
+
+/// Where the last bytes of compressed files go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tails {
+    /// To blocks of their own.
+    Flat,
+    /// Behind the inode, if they become small enough.
+    Inline,
+    /// To the packed inode, where all of them are compressed together.
+    Fragments,
 }
 
 #[cfg(test)]
@@ -137,7 +279,11 @@ mod tests {
     fn words_are_read_and_nonsense_is_refused() {
         assert_eq!("lz4".parse(), Ok(Compression::Lz4));
         assert_eq!("lz4hc:12".parse(), Ok(Compression::Lz4hc(Level(12))));
-        for text in ["", "lz4:1", "lz4hc:0", "lz4hc:13", "lz4hc:", "none:1", "zip"] {
+        assert_eq!("zstd".parse(), Ok(Compression::Zstd(ZstdLevel(3))));
+        assert_eq!("zstd:19".parse(), Ok(Compression::Zstd(ZstdLevel(19))));
+        for text in
+            ["", "lz4:1", "lz4hc:0", "lz4hc:13", "lz4hc:", "none:1", "zip", "zstd:0", "zstd:20"]
+        {
             assert!(text.parse::<Compression>().is_err(), "{text}");
         }
         assert_eq!("64K".parse(), Ok(ClusterSize(65_536)));
@@ -145,5 +291,27 @@ mod tests {
         for text in ["", "K", "2K", "48K", "2M", "4097", "-4K", "5000M"] {
             assert!(text.parse::<ClusterSize>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_kernel_cannot_read_is_refused() {
+        let options = |codec: &str, cluster: Option<&str>, kernel: &str| Options {
+            compression: codec.parse().unwrap(),
+            cluster_size: cluster.map(|size| size.parse().unwrap()),
+            min_kernel: kernel.parse().unwrap(),
+            ..Options::default()
+        };
+        for (codec, cluster, kernel, good) in [
+            ("zstd", None, "6.9", false),
+            ("zstd", None, "6.10", true),
+            ("lz4", Some("64K"), "5.10", false),
+            ("lz4", Some("4K"), "5.4", true),
+            ("lz4hc", None, "5.4", true),
+            ("none", None, "5.4", true),
+        ] {
+            let options = options(codec, cluster, kernel);
+            assert_eq!(options.problem().is_none(), good, "{options:?}");
+        }
+        assert_eq!(options("lz4", None, "5.4").plan().cluster.bytes(), 4096);
     }
 }

@@ -1,15 +1,16 @@
 //! Threads that compress segments; the results come back in the order of the questions.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use super::compress::{Squeezed, Squeezer};
-use super::options::Options;
+use super::compress::{Follows, Squeezed, Squeezer};
+use super::options::Plan;
 
-/// One question: the segment, and where the answer goes.
-type Job = (Vec<u8>, SyncSender<Squeezed>);
+/// One question: the segment, what follows it, and where the answer goes.
+type Job = (Vec<u8>, Follows, SyncSender<Squeezed>);
 
 /// Threads that wait for segments until the pool is dropped.
 #[derive(Debug)]
@@ -24,24 +25,23 @@ pub struct Answer(Receiver<Squeezed>);
 
 impl Pool {
     /// Starts the threads.
-    pub fn new(options: &Options) -> io::Result<Self> {
+    pub fn new(plan: Plan, threads: NonZeroUsize) -> io::Result<Self> {
         // Unbounded, because whoever asks bounds how many answers are waited for.
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let mut pool = Self { jobs: Some(jobs), threads: Vec::new() };
-        for number in 0..options.threads.get() {
-            let (compression, cluster) = (options.compression, options.cluster_size);
+        for number in 0..threads.get() {
             let queue = Arc::clone(&queue);
             let thread = Builder::new().name(format!("compress-{number}")).spawn(move || {
-                let Some(mut squeezer) = Squeezer::new(compression, cluster) else { return };
+                let Ok(mut squeezer) = Squeezer::new(plan) else { return };
                 loop {
                     let job = match queue.lock() {
                         Ok(queue) => queue.recv(),
                         Err(_) => return,
                     };
-                    let Ok((segment, answer)) = job else { return };
+                    let Ok((segment, follows, answer)) = job else { return };
                     // Nobody waits any more when writing failed.
-                    let _ = answer.send(squeezer.squeeze(segment));
+                    let _ = answer.send(squeezer.squeeze(segment, follows));
                 }
             })?;
             pool.threads.push(thread);
@@ -50,9 +50,10 @@ impl Pool {
     }
 
     /// Hands a segment to a thread.
-    pub fn ask(&self, segment: Vec<u8>) -> io::Result<Answer> {
+    pub fn ask(&self, segment: Vec<u8>, follows: Follows) -> io::Result<Answer> {
         let (sender, receiver) = sync_channel(1);
-        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send((segment, sender)).is_ok());
+        let jobs = self.jobs.as_ref();
+        let sent = jobs.is_some_and(|jobs| jobs.send((segment, follows, sender)).is_ok());
         if sent { Ok(Answer(receiver)) } else { Err(gone()) }
     }
 }

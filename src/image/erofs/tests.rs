@@ -8,14 +8,21 @@ use proptest::prelude::*;
 use zerocopy::FromBytes;
 
 use super::format::{InodeCompact, InodeExtended, SuperBlock};
-use super::{BLOCK, Compression, Contents, Level, Options, Reader, Writer, check, size};
+use super::{
+    BLOCK, Compression, Contents, Level, Options, Reader, SelfCheck, Writer, ZstdLevel, check, size,
+};
 use crate::image::Error;
 use crate::layer::ContentSink;
 use crate::limits::Limits;
 use crate::tree::{Content, Inode, Stat, Timestamp, Tree};
 
 pub fn options(compression: Compression) -> Options {
-    Options { compression, threads: 2.try_into().unwrap(), ..Options::default() }
+    Options {
+        compression,
+        self_check: SelfCheck::Full,
+        threads: 2.try_into().unwrap(),
+        ..Options::default()
+    }
 }
 
 fn add(tree: &mut Tree<Contents>, path: &str, stat: &Stat, content: Content<Contents>) {
@@ -48,7 +55,11 @@ fn small(writer: &mut Writer) -> Tree<Contents> {
 }
 
 fn image(compression: Compression) -> (File, Tree<Contents>) {
-    let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options(compression)).unwrap();
+    image_with(&options(compression))
+}
+
+fn image_with(options: &Options) -> (File, Tree<Contents>) {
+    let mut writer = Writer::new(tempfile::tempfile().unwrap(), options).unwrap();
     let tree = small(&mut writer);
     (writer.finish(&tree).unwrap().file().try_clone().unwrap(), tree)
 }
@@ -89,6 +100,10 @@ fn fields(image: &[u8]) -> String {
         }
         let behind = match layout {
             2 => length % size(BLOCK),
+            // The whole file is in the packed inode.
+            3 if image[end.next_multiple_of(8) + 7] & 0x80 != 0 => {
+                end.next_multiple_of(8) - end + 8
+            }
             3 => {
                 (end.next_multiple_of(8) - end)
                     + 8
@@ -119,12 +134,14 @@ fn assert_golden(name: &str, found: &str) {
 #[test]
 fn images_are_as_they_were() {
     let level = Level::default();
-    for (name, compression) in [
-        ("none", Compression::None),
-        ("lz4", Compression::Lz4),
-        ("lz4hc", Compression::Lz4hc(level)),
+    for (name, compression, kernel) in [
+        ("none", Compression::None, "6.1"),
+        ("lz4", Compression::Lz4, "5.15"),
+        ("lz4hc", Compression::Lz4hc(level), "6.1"),
+        ("zstd", Compression::Zstd(ZstdLevel::default()), "6.15"),
     ] {
-        let (file, _) = image(compression);
+        let min_kernel = kernel.parse().unwrap();
+        let (file, _) = image_with(&Options { min_kernel, ..options(compression) });
         let bytes = bytes_of(&file);
         let mut lines = String::new();
         super::dump(&Reader::open(file).unwrap(), &Limits::default(), &mut lines).unwrap();
@@ -137,6 +154,91 @@ fn images_are_as_they_were() {
     }
 }
 
+/// What a kernel must know to read an image: no more than the oldest one does, and no codec that
+/// nobody asked for.
+#[test]
+fn features_are_those_of_the_oldest_kernel() {
+    const PADDING: u32 = 0x01;
+    const CFGS: u32 = 0x02;
+    const TAILPACKING: u32 = 0x10;
+    const FRAGMENTS: u32 = 0x20;
+    const WIDE: u32 = 0x80;
+    const LZ4: u16 = 1 << 0;
+    const ZSTD: u16 = 1 << 3;
+    // The field is the farthest match of LZ4 where there are no configurations.
+    const DISTANCE: u16 = u16::MAX;
+    for (codec, cluster, kernel, features, algorithms) in [
+        ("none", None, "5.4", 0, 0),
+        ("none", None, "6.18", 0, 0),
+        ("lz4", None, "5.4", PADDING, DISTANCE),
+        ("lz4hc:12", Some("4K"), "5.16", PADDING, DISTANCE),
+        ("lz4", Some("4K"), "5.17", PADDING | TAILPACKING, DISTANCE),
+        ("lz4", Some("4K"), "6.1", PADDING | FRAGMENTS, DISTANCE),
+        ("lz4", None, "5.13", PADDING | CFGS, LZ4),
+        ("lz4hc", Some("1M"), "5.17", PADDING | CFGS | TAILPACKING, LZ4),
+        ("lz4hc", None, "6.0", PADDING | CFGS | TAILPACKING, LZ4),
+        ("lz4hc", None, "6.1", PADDING | CFGS | FRAGMENTS, LZ4),
+        ("lz4hc", None, "6.14", PADDING | CFGS | FRAGMENTS, LZ4),
+        ("lz4hc", None, "6.15", PADDING | CFGS | FRAGMENTS | WIDE, LZ4),
+        ("zstd", Some("4K"), "6.10", PADDING | CFGS | FRAGMENTS, ZSTD),
+        ("zstd:19", None, "6.14", PADDING | CFGS | FRAGMENTS, ZSTD),
+        ("zstd", None, "7.0", PADDING | CFGS | FRAGMENTS | WIDE, ZSTD),
+    ] {
+        let (file, _) = image_with(&Options {
+            min_kernel: kernel.parse().unwrap(),
+            cluster_size: cluster.map(|size| size.parse().unwrap()),
+            ..options(codec.parse().unwrap())
+        });
+        let superblock = SuperBlock::read_from_prefix(&bytes_of(&file)[1024..]).unwrap().0;
+        let found = (superblock.feature_incompat.get(), superblock.available_compr_algs.get());
+        assert_eq!(found, (features, algorithms), "{codec} {cluster:?} {kernel}");
+    }
+}
+
+/// Hostile images: a megabyte of zeros is a few bytes, and many inodes may share them.
+#[test]
+fn what_is_decompressed_again_counts_again() {
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options("zstd".parse().unwrap())).unwrap();
+    let mut tree = Tree::new(Stat::directory());
+    let zeros = vec![0; 3 << 20];
+    let content = Content::Regular(writer.store(super::len(&zeros), &mut &*zeros).unwrap());
+    add(&mut tree, "zeros", &Stat::directory(), content);
+    let file = writer.finish(&tree).unwrap().file().try_clone().unwrap();
+    let reader = Reader::open(file).unwrap();
+    let limits = Limits { layer_uncompressed: 5 << 20, ..Limits::default() };
+    let image = reader.image(&limits).unwrap();
+    let located = image.tree.walk().find_map(|entry| match &entry.inode.content {
+        Content::Regular(located) => Some(located.clone()),
+        _ => None,
+    });
+    let read = || {
+        let mut contents = reader.contents(located.as_ref().unwrap()).unwrap();
+        std::io::copy(&mut contents, &mut std::io::sink())
+    };
+    assert_eq!(read().unwrap(), 3 << 20);
+    let error = read().unwrap_err();
+    assert!(error.to_string().contains("layer-uncompressed"), "{error}");
+}
+
+/// Attributes and targets count as names do: they are all kept in memory.
+#[test]
+fn attributes_and_targets_are_names_too() {
+    let mut writer =
+        Writer::new(tempfile::tempfile().unwrap(), &options(Compression::None)).unwrap();
+    let mut tree = small(&mut writer);
+    let ino = tree.lookup(b"usr/to").unwrap();
+    let mut stat = Stat::directory();
+    stat.xattrs.insert(b"user.large", &vec![1; 60_000]);
+    tree.inode_mut(ino).stat = stat;
+    let file = writer.finish(&tree).unwrap().file().try_clone().unwrap();
+    let reader = Reader::open(file).unwrap();
+    let limits = |names| Limits { names, ..Limits::default() };
+    assert!(reader.image(&limits(62_000)).is_ok());
+    let refused = reader.image(&limits(59_000));
+    assert!(matches!(refused, Err(Error::Limit { name: "names", .. })), "{refused:?}");
+}
+
 #[test]
 fn a_changed_image_fails_the_self_check() {
     for compression in [Compression::None, Compression::Lz4] {
@@ -145,10 +247,10 @@ fn a_changed_image_fails_the_self_check() {
         let mut found = 0;
         for place in (1024..bytes.len()).filter(|&place| bytes[place] != 0) {
             file.write_all_at(&[bytes[place] ^ 0x11], u64::try_from(place).unwrap()).unwrap();
-            found += u32::from(check(&file, &tree).is_err());
+            found += u32::from(check(&file, &tree, SelfCheck::Full).is_err());
             file.write_all_at(&[bytes[place]], u64::try_from(place).unwrap()).unwrap();
         }
-        check(&file, &tree).unwrap();
+        check(&file, &tree, SelfCheck::Full).unwrap();
         let changed =
             u32::try_from(bytes[1024..].iter().filter(|&&byte| byte != 0).count()).unwrap();
         // The numbers for 32-bit stat and addresses that nothing uses may say what they like.
@@ -179,7 +281,7 @@ fn a_tree_that_is_not_the_image_is_noticed() {
     for (fact, change) in facts {
         let mut tree = tree.clone();
         change(&mut tree);
-        match check(&file, &tree) {
+        match check(&file, &tree, SelfCheck::Structure) {
             Err(Error::Mismatch { what, .. }) if what == fact || fact == "links" => {}
             other => panic!("{fact}: {other:?}"),
         }
@@ -205,14 +307,20 @@ proptest! {
     /// Whatever is in an image: an error, or an answer that ends.
     #[test]
     fn hostile_images_do_no_harm(
-        lz4 in any::<bool>(),
+        which in 0..6usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
     ) {
         thread_local! {
-            static IMAGES: [Vec<u8>; 2] =
-                [Compression::None, Compression::Lz4].map(|compression| bytes_of(&image(compression).0));
+            static IMAGES: [Vec<u8>; 6] = [
+                ("none", "5.4"), ("lz4", "5.15"), ("lz4", "5.17"), ("lz4hc", "6.1"), ("zstd", "6.10"),
+                ("zstd", "6.15"),
+            ].map(|(codec, kernel)| {
+                let options = options(codec.parse().unwrap());
+                let min_kernel = kernel.parse().unwrap();
+                bytes_of(&image_with(&Options { min_kernel, ..options }).0)
+            });
         }
-        let mut bytes = IMAGES.with(|images| images[usize::from(lz4)].clone());
+        let mut bytes = IMAGES.with(|images| images[which].clone());
         // Only bytes that mean something; the superblock's checksum is made right again.
         let used: Vec<usize> = (1032..bytes.len()).filter(|&place| bytes[place] != 0).collect();
         for (place, value) in changes {

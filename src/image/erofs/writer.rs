@@ -5,82 +5,32 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use super::compress::{Extent, SEGMENT, Squeezed, blocks_in};
-use super::options::{Compression, Options};
+use super::compress::{Clusters, Extent, Follows, INLINE, SEGMENT, Squeezed};
+use super::options::{Options, Plan, Tails};
+use super::packed::Packed;
 use super::pool::{Answer, Pool};
+use super::store::{Contents, Record, Run, Store, Tail};
 use super::{BLOCK, len, metadata, size};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
-use crate::tree::Tree;
+use crate::tree::{Content, Tree};
 
 /// Bytes of tails that wait for their inodes; whatever comes later gets a block of its own.
 const ARENA: usize = 16 << 20;
-/// The longest tail that fits behind any inode, whose end may need the start of the block.
-pub(super) const TAIL: u64 = BLOCK - 64;
-
-/// Stored contents. Equal values are the same place, hence the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Contents {
-    size: u64,
-    digest: [u8; 16],
-    record: u32,
-}
-
-impl Contents {
-    /// Length in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The first half of the BLAKE3 digest.
-    pub fn digest(&self) -> &[u8; 16] {
-        &self.digest
-    }
-}
-
-/// Where the contents of a file are.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    /// Length in bytes.
-    pub size: u64,
-    /// The first half of their BLAKE3 digest.
-    pub digest: [u8; 16],
-    /// The first block.
-    pub start: u32,
-    /// How many blocks.
-    pub blocks: u32,
-    /// The extents of compressed contents: from which, and how many.
-    pub extents: (usize, usize),
-    /// The tail in the arena: from where, and how long.
-    pub tail: (usize, usize),
-}
-
-/// Everything that was stored.
-#[derive(Debug, Default)]
-pub(super) struct Store {
-    pub records: Vec<Record>,
-    pub extents: Vec<Extent>,
-    pub arena: Vec<u8>,
-}
-
-impl Store {
-    /// The record of contents, if they were stored here.
-    pub fn record(&self, contents: &Contents) -> Option<&Record> {
-        let record = self.records.get(size(u64::from(contents.record)))?;
-        (record.digest == contents.digest && record.size == contents.size).then_some(record)
-    }
-}
 
 /// Writes an image: first contents, as they come, then everything else.
 #[derive(Debug)]
 pub struct Writer {
-    file: File,
+    pub(super) file: File,
     options: Options,
+    pub(super) plan: Plan,
     pool: Option<Pool>,
-    store: Store,
+    pub(super) store: Store,
+    packed: Packed,
     /// Records by the first half of their digests.
     known: HashMap<u64, u32>,
-    next_block: u32,
+    /// Where the next contents go.
+    pub(super) next: u64,
     /// What was handed to the pool, in order, and is not written yet.
     pending: VecDeque<Pending>,
     /// Bytes of the segments in `pending`.
@@ -99,9 +49,10 @@ enum Pending {
         length: usize,
         answer: Answer,
     },
-    Ready {
+    /// A whole file that is not compressed on its own.
+    Small {
         record: u32,
-        segment: Vec<u8>,
+        bytes: Vec<u8>,
     },
     /// The file turned out to be one that is there already.
     Discard {
@@ -112,17 +63,20 @@ enum Pending {
 impl Writer {
     /// Starts an image in an empty file.
     pub fn new(file: File, options: &Options) -> Result<Self, Error> {
-        let pool = match options.compression {
-            Compression::None => None,
-            _ => Some(Pool::new(options)?),
+        let plan = options.plan();
+        let pool = match plan.compression {
+            super::Compression::None => None,
+            _ => Some(Pool::new(plan, options.threads)?),
         };
         Ok(Self {
             file,
             options: options.clone(),
+            plan,
             pool,
             store: Store::default(),
+            packed: Packed::default(),
             known: HashMap::new(),
-            next_block: 1,
+            next: BLOCK,
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
@@ -130,46 +84,47 @@ impl Writer {
         })
     }
 
-    /// Writes everything but the contents, then reads the whole image back and compares it with
-    /// the tree.
+    /// Writes everything but the contents, then reads the image back and compares it with the
+    /// tree.
     ///
     /// Contents that no inode of the tree has are overwritten: nothing may be in the image that
     /// cannot be seen in it.
     pub fn finish(self, tree: &Tree<Contents>) -> Result<Staged, Error> {
+        let self_check = self.options.self_check;
         let file = self.finish_unchecked(tree)?;
-        super::check(&file, tree)?;
+        super::check(&file, tree, self_check)?;
         Ok(Staged::checked(file)?)
     }
 
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
         while self.write_next()? {}
+        self.finish_packed()?;
         self.pool = None;
         self.erase_unused(tree)?;
-        metadata::write(&self.file, &self.options, &self.store, self.next_block, tree)?;
+        self.align()?;
+        let start = u32::try_from(self.next / BLOCK).map_err(|_| too_large())?;
+        metadata::write(&self.file, &self.options, &self.store, start, tree)?;
         Ok(self.file)
     }
 
-    fn erase_unused(&self, tree: &Tree<Contents>) -> io::Result<()> {
+    fn erase_unused(&mut self, tree: &Tree<Contents>) -> Result<(), Error> {
         let mut used = vec![false; self.store.records.len()];
         for entry in tree.walk() {
-            if let crate::tree::Content::Regular(contents) = &entry.inode.content
+            if let Content::Regular(contents) = &entry.inode.content
                 && let Some(used) = used.get_mut(size(u64::from(contents.record)))
             {
                 *used = true;
             }
         }
-        let zeros = vec![0; SEGMENT];
+        let mut fragments = Vec::new();
         for (record, _) in self.store.records.iter().zip(&used).filter(|(_, used)| !**used) {
-            let mut position = u64::from(record.start) * BLOCK;
-            let mut left = size(u64::from(record.blocks) * BLOCK);
-            while left > 0 {
-                let piece = zeros.get(..left.min(SEGMENT)).unwrap_or(&zeros);
-                self.file.write_all_at(piece, position)?;
-                position += len(piece);
-                left -= piece.len();
+            zero(&self.file, record.start, record.stored)?;
+            if let Tail::Fragment { offset, length } = record.tail {
+                fragments.push((u64::from(offset), u64::from(length)));
             }
         }
-        Ok(())
+        fragments.sort_unstable();
+        self.erase_fragments(&fragments)
     }
 
     /// Reads the next segment of at most `left` bytes.
@@ -187,14 +142,25 @@ impl Writer {
             return self.append(record, last, Squeezed::Plain(segment));
         };
         let length = segment.len();
-        let small = len(&segment) <= BLOCK && last;
-        self.pending.push_back(if small {
-            Pending::Ready { record, segment }
+        let whole = last
+            && self
+                .store
+                .records
+                .get(size(u64::from(record)))
+                .is_some_and(|record| record.size == len(&segment));
+        let small = match self.plan.tails {
+            Tails::Fragments => length <= self.plan.small(),
+            Tails::Flat => len(&segment) <= BLOCK,
+            Tails::Inline => length <= 64,
+        };
+        self.pending.push_back(if whole && small {
+            Pending::Small { record, bytes: segment }
         } else {
-            Pending::Segment { record, last, length, answer: pool.ask(segment)? }
+            let follows = if last { Follows::Nothing } else { Follows::More };
+            Pending::Segment { record, last, length, answer: pool.ask(segment, follows)? }
         });
-        // What waits is bounded by its bytes, and, as each counts as a block, in number.
-        self.waiting += length.max(size(BLOCK));
+        // What waits is bounded by its bytes, and, as each counts as something, in number.
+        self.waiting += length.max(MINIMUM);
         while self.waiting > (self.options.threads.get() + 2) * SEGMENT && self.write_next()? {}
         Ok(())
     }
@@ -204,77 +170,223 @@ impl Writer {
         let Some(pending) = self.pending.pop_front() else { return Ok(false) };
         match pending {
             Pending::Segment { record, last, length, answer } => {
-                self.waiting -= length.max(size(BLOCK));
+                self.waiting -= length.max(MINIMUM);
                 self.append(record, last, answer.wait()?)?;
+                self.packed.passed += len_of(length);
+                if last {
+                    self.write_packed()?;
+                }
             }
-            Pending::Ready { record, segment } => {
-                self.waiting -= segment.len().max(size(BLOCK));
-                self.append(record, true, Squeezed::Plain(segment))?;
+            Pending::Small { record, bytes } => {
+                self.waiting -= bytes.len().max(MINIMUM);
+                self.packed.passed += len(&bytes);
+                match self.pack(&bytes)? {
+                    Some(tail) => self.set_tail(record, tail),
+                    None => self.append(record, true, Squeezed::Plain(bytes))?,
+                }
+                self.write_packed()?;
             }
-            Pending::Discard { record } => self.discard(record),
+            Pending::Discard { record } => {
+                self.discard(record);
+                self.write_packed()?;
+            }
         }
         Ok(true)
     }
 
-    /// Writes a segment behind what is there, and notes where.
-    fn append(&mut self, id: u32, last: bool, squeezed: Squeezed) -> io::Result<()> {
-        let Store { records, extents, arena } = &mut self.store;
-        let Some(record) = records.get_mut(size(u64::from(id))) else { return Ok(()) };
-        if self.current != Some(id) {
-            self.current = Some(id);
-            record.start = self.next_block;
-            record.extents = (extents.len(), 0);
+    fn set_tail(&mut self, record: u32, tail: Tail) {
+        if let Some(record) = self.store.records.get_mut(size(u64::from(record))) {
+            record.tail = tail;
         }
-        let first = record.extents.0;
-        let position = u64::from(self.next_block) * BLOCK;
-        let (written, spent) = match squeezed {
-            Squeezed::Clusters { blocks, extents: found, spent } => {
-                self.file.write_all_at(&blocks, position)?;
-                extents.extend(found);
-                (blocks_in(&blocks), spent)
+    }
+
+    /// Puts bytes into the packed inode, if there is one and it has room.
+    fn pack(&mut self, bytes: &[u8]) -> io::Result<Option<Tail>> {
+        match &self.pool {
+            Some(pool) if self.plan.tails == Tails::Fragments && !bytes.is_empty() => {
+                self.packed.add(bytes, pool)
             }
-            Squeezed::Plain(mut segment) => {
-                let length = segment.len();
-                let plain = Extent { length: u32::try_from(length).unwrap_or(u32::MAX), blocks: 0 };
-                extents.push(plain);
-                let flat = extents.iter().skip(first).all(|extent| extent.blocks == 0);
-                let tail = len(&segment) % BLOCK;
-                if last && flat && tail > 0 && tail <= TAIL && arena.len() + size(tail) <= ARENA {
-                    record.tail = (arena.len(), size(tail));
-                    arena.extend(segment.drain(length - size(tail)..));
-                }
-                segment.resize(segment.len().next_multiple_of(size(BLOCK)), 0);
-                self.file.write_all_at(&segment, position)?;
-                (blocks_in(&segment), segment)
-            }
-        };
-        if spent.capacity() >= SEGMENT && self.spare.len() < self.options.threads.get() + 2 {
-            self.spare.push(spent);
+            _ => Ok(None),
         }
-        let added = u32::try_from(written).ok();
-        let next = added.and_then(|added| self.next_block.checked_add(added));
-        self.next_block = next.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        record.blocks = self.next_block - record.start;
-        if last {
-            if extents.iter().skip(first).all(|extent| extent.blocks == 0) {
-                extents.truncate(first);
-            }
-            record.extents = (first, extents.len() - first);
+    }
+
+    /// Writes the parts of the packed inode whose turn it is.
+    fn write_packed(&mut self) -> io::Result<()> {
+        while let Some(squeezed) = self.packed.due()? {
+            self.append_packed(squeezed)?;
         }
         Ok(())
     }
 
+    fn finish_packed(&mut self) -> io::Result<()> {
+        if let Some(pool) = &self.pool {
+            self.packed.end(pool)?;
+        }
+        self.write_packed()?;
+        self.store.packed_size = self.packed.length;
+        Ok(())
+    }
+
+    pub(super) fn append_packed(&mut self, squeezed: Squeezed) -> io::Result<()> {
+        let (bytes, extents) = match squeezed {
+            Squeezed::Clusters(Clusters { bytes, extents, input, .. }) => {
+                self.reuse(input);
+                (bytes, extents)
+            }
+            Squeezed::Plain(bytes) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                (bytes, vec![Extent { length, stored: 0 }])
+            }
+        };
+        let start = self.write(&bytes)?;
+        if !self.plan.extents {
+            self.align()?;
+        }
+        let stored = self.next - start;
+        self.store.packed.push(super::store::PackedSegment { start, stored, extents });
+        Ok(())
+    }
+
+    /// Writes bytes behind what is there; where they start.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        let start = self.next;
+        self.file.write_all_at(bytes, start)?;
+        self.next += len(bytes);
+        // Addresses of blocks have 32 bits.
+        if self.next / BLOCK >= u64::from(u32::MAX) {
+            let problem = "found contents of more than 16 TiB, where the addresses of blocks end";
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+        }
+        Ok(start)
+    }
+
+    /// Goes on at the start of a block.
+    fn align(&mut self) -> io::Result<()> {
+        let gap = self.next.next_multiple_of(BLOCK) - self.next;
+        self.write(&vec![0; size(gap)])?;
+        Ok(())
+    }
+
+    fn reuse(&mut self, segment: Vec<u8>) {
+        if segment.capacity() >= SEGMENT && self.spare.len() < self.options.threads.get() + 2 {
+            self.spare.push(segment);
+        }
+    }
+
+    /// Writes a segment behind what is there, and notes where.
+    fn append(&mut self, id: u32, last: bool, squeezed: Squeezed) -> io::Result<()> {
+        let starts = self.current != Some(id);
+        self.current = if last { None } else { Some(id) };
+        if starts {
+            if matches!(squeezed, Squeezed::Plain(_)) || !self.plan.extents {
+                self.align()?;
+            }
+            let first = u32::try_from(self.store.extents.len()).map_err(|_| too_many())?;
+            let start = self.next;
+            self.change(id, |record| {
+                record.start = start;
+                record.extents = Run { first, count: 0 };
+            });
+        }
+        let Some(record) = self.store.records.get(size(u64::from(id))) else { return Ok(()) };
+        let (start, first) = (record.start, size(u64::from(record.extents.first)));
+        let mut tail = Tail::None;
+        match squeezed {
+            Squeezed::Clusters(found) => {
+                self.write(&found.bytes)?;
+                self.store.extents.extend_from_slice(&found.extents);
+                if !found.inline.is_empty() {
+                    tail = self.inline(&found.inline)?;
+                }
+                if found.tail > 0 {
+                    let bytes = found.input.get(found.input.len() - found.tail..);
+                    tail = self.fragment(bytes.unwrap_or_default())?;
+                }
+                self.reuse(found.input);
+            }
+            Squeezed::Plain(mut segment) => {
+                let length = u32::try_from(segment.len()).map_err(|_| too_many())?;
+                self.store.extents.push(Extent { length, stored: 0 });
+                let flat = self.is_flat(first);
+                let bytes = segment.len() % size(BLOCK);
+                let arena = &mut self.store.arena;
+                if last && flat && (1..=INLINE).contains(&bytes) && arena.len() + bytes <= ARENA {
+                    tail = Tail::Flat(Run::new(arena.len(), bytes).ok_or_else(too_many)?);
+                    arena.extend(segment.drain(segment.len() - bytes..));
+                }
+                self.write(&segment)?;
+                if !self.plan.extents {
+                    self.align()?;
+                }
+                self.reuse(segment);
+            }
+        }
+        if last && self.is_flat(first) && !matches!(tail, Tail::Fragment { .. } | Tail::Inline(_)) {
+            self.store.extents.truncate(first);
+            // Nothing may be behind the end of a flat file: whoever maps it sees all of the block.
+            self.align()?;
+        }
+        let count = self.store.extents.len() - first;
+        let extents = Run::new(first, count).ok_or_else(too_many)?;
+        let stored = self.next - start;
+        self.change(id, |record| {
+            record.extents = extents;
+            record.stored = stored;
+            record.tail = tail;
+        });
+        Ok(())
+    }
+
+    /// Whether all extents from one on are plain.
+    fn is_flat(&self, first: usize) -> bool {
+        self.store.extents.iter().skip(first).all(|extent| extent.stored == 0)
+    }
+
+    fn change(&mut self, id: u32, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.store.records.get_mut(size(u64::from(id))) {
+            change(record);
+        }
+    }
+
+    /// Keeps a last cluster for the place behind its inode, or writes it like the others.
+    fn inline(&mut self, cluster: &[u8]) -> io::Result<Tail> {
+        let arena = &mut self.store.arena;
+        if arena.len() + cluster.len() <= ARENA {
+            let run = Run::new(arena.len(), cluster.len()).ok_or_else(too_many)?;
+            arena.extend_from_slice(cluster);
+            return Ok(Tail::Inline(run));
+        }
+        // A compressed one ends with its block, a plain one starts with it.
+        let mut block = vec![0; size(BLOCK)];
+        let compressed = self.store.extents.last().is_some_and(|extent| extent.stored > 0);
+        let from = if compressed { block.len() - cluster.len() } else { 0 };
+        block.iter_mut().skip(from).zip(cluster).for_each(|(to, from)| *to = *from);
+        self.write(&block)?;
+        Ok(Tail::None)
+    }
+
+    /// Puts the end of a file into the packed inode, or writes it plain.
+    fn fragment(&mut self, bytes: &[u8]) -> io::Result<Tail> {
+        if let Some(tail) = self.pack(bytes)? {
+            return Ok(tail);
+        }
+        let length = u32::try_from(bytes.len()).map_err(|_| too_many())?;
+        self.store.extents.push(Extent { length, stored: 0 });
+        self.write(bytes)?;
+        if !self.plan.extents {
+            self.align()?;
+        }
+        Ok(Tail::None)
+    }
+
     /// Takes back the file that was written last.
     fn discard(&mut self, id: u32) {
+        self.current = None;
         let Some(record) = self.store.records.get_mut(size(u64::from(id))) else { return };
-        self.next_block = record.start;
-        self.store.extents.truncate(record.extents.0);
-        if record.tail.1 > 0 {
-            self.store.arena.truncate(record.tail.0);
-        }
-        record.blocks = 0;
-        record.tail = (0, 0);
-        record.extents = (0, 0);
+        self.next = record.start;
+        self.store.extents.truncate(size(u64::from(record.extents.first)));
+        record.stored = 0;
+        record.extents = Run::default();
     }
 
     /// The contents that are stored under a digest.
@@ -291,22 +403,23 @@ impl Writer {
             size,
             digest: [0; 16],
             start: 0,
-            blocks: 0,
-            extents: (0, 0),
-            tail: (0, 0),
+            stored: 0,
+            extents: Run::default(),
+            tail: Tail::None,
         });
         Ok(record)
     }
 
     /// Makes a record known by its digest.
     fn know(&mut self, record: u32, length: u64, digest: [u8; 16]) -> Contents {
-        if let Some(known) = self.store.records.get_mut(size(u64::from(record))) {
-            known.digest = digest;
-        }
+        self.change(record, |known| known.digest = digest);
         self.known.entry(key(&digest)).or_insert(record);
         Contents { size: length, digest, record }
     }
 }
+
+/// What each waiting entry counts at least.
+const MINIMUM: usize = 4096;
 
 impl ContentSink for Writer {
     type Content = Contents;
@@ -316,33 +429,60 @@ impl ContentSink for Writer {
         let mut segment = self.read_segment(contents, size).map_err(SinkError::Read)?;
         let mut left = size - len(&segment);
         hasher.update(&segment);
-        if left == 0 {
-            let digest = half(&hasher);
-            if let Some(known) = self.find(size, digest) {
-                return Ok(known);
-            }
-            let record = self.new_record(size)?;
-            self.submit(record, true, segment).map_err(SinkError::Write)?;
-            return Ok(self.know(record, size, digest));
-        }
-        let record = self.new_record(size)?;
+        let mut record = None;
         while left > 0 {
-            self.submit(record, false, segment).map_err(SinkError::Write)?;
+            let id = match record {
+                Some(id) => id,
+                None => *record.insert(self.new_record(size)?),
+            };
+            self.submit(id, false, segment).map_err(SinkError::Write)?;
             segment = self.read_segment(contents, left).map_err(SinkError::Read)?;
             left -= len(&segment);
             hasher.update(&segment);
         }
-        self.submit(record, true, segment).map_err(SinkError::Write)?;
+        // Known before the last segment is on its way: a tail cannot be taken back.
         let digest = half(&hasher);
         if let Some(known) = self.find(size, digest) {
-            self.pending.push_back(Pending::Discard { record });
-            if self.pool.is_none() {
-                self.write_next().map_err(SinkError::Write)?;
+            if let Some(record) = record {
+                self.pending.push_back(Pending::Discard { record });
+                if self.pool.is_none() {
+                    self.write_next().map_err(SinkError::Write)?;
+                }
             }
             return Ok(known);
         }
-        Ok(self.know(record, size, digest))
+        let id = match record {
+            Some(id) => id,
+            None => self.new_record(size)?,
+        };
+        self.submit(id, true, segment).map_err(SinkError::Write)?;
+        Ok(self.know(id, size, digest))
     }
+}
+
+/// Overwrites a part of the image with zeros.
+pub(super) fn zero(file: &File, mut position: u64, stored: u64) -> io::Result<()> {
+    let zeros = vec![0; size(stored.min(len_of(SEGMENT)))];
+    let mut left = size(stored);
+    while left > 0 {
+        let piece = zeros.get(..left.min(SEGMENT)).unwrap_or(&zeros);
+        file.write_all_at(piece, position)?;
+        position += len(piece);
+        left -= piece.len();
+    }
+    Ok(())
+}
+
+fn len_of(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn too_large() -> Error {
+    Error::Io(io::ErrorKind::FileTooLarge.into())
+}
+
+fn too_many() -> io::Error {
+    io::Error::other("found more than 2^32 pieces of contents")
 }
 
 fn half(hasher: &blake3::Hasher) -> [u8; 16] {

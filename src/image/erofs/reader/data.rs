@@ -4,11 +4,15 @@ use std::io::{self, Read};
 
 use super::super::format::{
     ChunkIndex, EROFS_CHUNK_FORMAT_BLKBITS_MASK, EROFS_CHUNK_FORMAT_INDEXES,
-    EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED, EROFS_INODE_COMPRESSED_COMPACT,
-    EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE, EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR,
-    Z_EROFS_COMPRESSION_LZ4, Z_EROFS_PCLUSTER_MAX_DSIZE, Z_EROFS_PCLUSTER_MAX_SIZE,
+    EROFS_FEATURE_INCOMPAT_48BIT, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED,
+    EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE,
+    EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR, MapHeader, Z_EROFS_ADVISE_EXTENTS,
+    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_LZMA,
+    Z_EROFS_COMPRESSION_ZSTD, Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE,
+    Z_EROFS_PCLUSTER_MAX_SIZE,
 };
-use super::super::{BLOCK, lz4, size};
+use super::super::{BLOCK, codec, lz4, size};
+use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
 use super::{Reader, corrupt, unsupported};
@@ -18,11 +22,28 @@ use crate::image::Error;
 #[derive(Debug)]
 pub struct File<'a> {
     reader: &'a Reader,
+    state: State,
+}
+
+/// How far an inode was read; kept between the fragments of the packed inode.
+#[derive(Debug)]
+pub(super) struct State {
     inode: Inode,
-    lclusters: Option<Lclusters>,
+    map: Map,
     position: u64,
+    /// The extent that was found last.
+    last: Option<Extent>,
     /// A part of the contents that was decompressed: from where, and the bytes.
     decompressed: (u64, Vec<u8>),
+}
+
+/// What tells where the contents are.
+#[derive(Debug)]
+enum Map {
+    /// The inode.
+    Inode,
+    Lclusters(Lclusters),
+    Encoded(Encoded),
 }
 
 /// A part of the contents.
@@ -55,9 +76,62 @@ impl<'a> File<'a> {
     pub(super) fn new(reader: &'a Reader, inode: Inode) -> Result<Self, Error> {
         let compressed =
             matches!(inode.layout, EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL);
-        let lclusters =
-            if compressed && inode.size > 0 { Some(Lclusters::new(reader, &inode)?) } else { None };
-        Ok(Self { reader, inode, lclusters, position: 0, decompressed: (0, Vec::new()) })
+        let map = if compressed && inode.size > 0 {
+            let start = inode.body.next_multiple_of(8);
+            let header: MapHeader = reader.structure(start)?;
+            let encoded = inode.layout == EROFS_INODE_COMPRESSED_FULL
+                && header.h_advise.get() & Z_EROFS_ADVISE_EXTENTS != 0
+                && header.h_clusterbits & Z_EROFS_FRAGMENT_INODE == 0
+                && reader.has(EROFS_FEATURE_INCOMPAT_48BIT);
+            if encoded {
+                let (nid, size) = (inode.nid, inode.size);
+                Map::Encoded(Encoded::new(reader, nid, size, header, start + 8)?)
+            } else {
+                Map::Lclusters(Lclusters::new(reader, &inode)?)
+            }
+        } else {
+            Map::Inode
+        };
+        let decompressed = (0, Vec::new());
+        Ok(Self { reader, state: State { inode, map, position: 0, last: None, decompressed } })
+    }
+
+    /// Where in the packed inode the last bytes are, if they are there.
+    pub(in super::super) fn fragment(&self) -> Option<u64> {
+        match &self.state.map {
+            Map::Inode => None,
+            Map::Lclusters(lclusters) => lclusters.fragment(),
+            Map::Encoded(encoded) => encoded.fragment(self.reader).ok().flatten(),
+        }
+    }
+
+    /// Goes through all extents without decoding them: each must be somewhere in the image.
+    pub(in super::super) fn walk(mut self) -> Result<(), Error> {
+        while self.state.position < self.state.inode.size {
+            let extent = self.extent()?;
+            match extent.source {
+                Source::Hole => {}
+                Source::Plain { position } => self.reader.expect(position, extent.length)?,
+                Source::Interlaced { position } => self.reader.expect(position, BLOCK)?,
+                Source::Compressed { position, length, algorithm, .. } => {
+                    self.expect_sizes(extent.length, length)?;
+                    self.expect_algorithm(algorithm)?;
+                    self.reader.expect(position, length)?;
+                }
+                Source::Fragment { offset } => {
+                    let packed = self.packed()?;
+                    let end = offset.checked_add(extent.length);
+                    if end.is_none_or(|end| end > packed.size) {
+                        return Err(corrupt(format!(
+                            "found a fragment of inode {} at {offset} of {}",
+                            self.state.inode.nid, packed.size
+                        )));
+                    }
+                }
+            }
+            self.state.position = extent.start + extent.length;
+        }
+        Ok(())
     }
 
     /// Fills `bytes` with what comes next.
@@ -65,7 +139,7 @@ impl<'a> File<'a> {
         while !bytes.is_empty() {
             let n = self.read_some(bytes)?;
             if n == 0 {
-                let (nid, size) = (self.inode.nid, self.inode.size);
+                let (nid, size) = (self.state.inode.nid, self.state.inode.size);
                 return Err(corrupt(format!("found the end of inode {nid} after {size} bytes")));
             }
             bytes = bytes.get_mut(n..).unwrap_or_default();
@@ -75,87 +149,114 @@ impl<'a> File<'a> {
 
     /// Reads at least one byte, unless there is none left.
     pub(in super::super) fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Error> {
-        if self.position >= self.inode.size || bytes.is_empty() {
+        if self.state.position >= self.state.inode.size || bytes.is_empty() {
             return Ok(0);
         }
-        let (start, kept) = &self.decompressed;
-        let skip = self.position.checked_sub(*start).map(size);
+        let (start, kept) = &self.state.decompressed;
+        let skip = self.state.position.checked_sub(*start).map(size);
         if let Some(kept) = skip.and_then(|skip| kept.get(skip..)).filter(|kept| !kept.is_empty()) {
             let n = kept.len().min(bytes.len());
             bytes.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
-            self.position += u64::try_from(n).unwrap_or(u64::MAX);
+            self.state.position += u64::try_from(n).unwrap_or(u64::MAX);
             return Ok(n);
         }
         let extent = self.extent()?;
-        let inside = self.position - extent.start;
+        let inside = self.state.position - extent.start;
         let left = usize::try_from(extent.length - inside).unwrap_or(usize::MAX).min(bytes.len());
         let bytes = bytes.get_mut(..left).unwrap_or_default();
         match extent.source {
-            Source::Plain { position } => self.reader.read_at(bytes, position + inside)?,
+            Source::Plain { position } => {
+                let position = position.checked_add(inside).ok_or_else(|| self.beyond(position))?;
+                self.reader.read_at(bytes, position)?;
+            }
             Source::Hole => bytes.fill(0),
             Source::Interlaced { .. } | Source::Compressed { .. } => {
-                self.decompressed = (extent.start, self.decompress(&extent)?);
+                self.state.decompressed = (extent.start, self.decompress(&extent)?);
                 return self.read_some(bytes);
             }
-            Source::Fragment { offset } => self.read_fragment(bytes, offset + inside)?,
+            Source::Fragment { offset } => {
+                let offset = offset.checked_add(inside).ok_or_else(|| self.beyond(offset))?;
+                self.read_fragment(bytes, offset)?;
+            }
         }
-        self.position += u64::try_from(left).unwrap_or(u64::MAX);
+        self.state.position += u64::try_from(left).unwrap_or(u64::MAX);
         Ok(left)
     }
 
+    fn beyond(&self, position: u64) -> Error {
+        corrupt(format!("found bytes of inode {} at {position}", self.state.inode.nid))
+    }
+
     /// The extent that `position` is in.
-    fn extent(&self) -> Result<Extent, Error> {
-        let extent = match (&self.lclusters, self.inode.layout) {
-            (Some(lclusters), _) => lclusters.extent(self.reader, self.position)?,
-            (None, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
-            (None, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
-            (None, layout) => return Err(unsupported(format!("found the data layout {layout}"))),
-        };
+    fn extent(&mut self) -> Result<Extent, Error> {
+        let position = self.state.position;
+        let last = self.state.last.map(|last| (last, last.start + last.length));
+        if let Some((last, end)) = last
+            && (last.start..end).contains(&position)
+        {
+            return Ok(last);
+        }
+        let extent = self.find_extent()?;
+        // One behind the other: so that all of them together are no more than the contents.
+        let follows = last.is_none_or(|(_, end)| end != position || extent.start == position);
         let end = extent.start.checked_add(extent.length);
-        let end = end.filter(|&end| end <= self.inode.size && end > self.position);
-        if extent.start > self.position || end.is_none() {
+        let end = end.filter(|&end| end <= self.state.inode.size && end > position);
+        if extent.start > position || end.is_none() || !follows {
             return Err(corrupt(format!(
-                "found {} bytes at {} of inode {}, expected those at {} of {}",
-                extent.length, extent.start, self.inode.nid, self.position, self.inode.size
+                "found {} bytes at {} of inode {}, expected those at {position} of {}",
+                extent.length, extent.start, self.state.inode.nid, self.state.inode.size
             )));
         }
+        self.state.last = Some(extent);
         Ok(extent)
     }
 
+    fn find_extent(&self) -> Result<Extent, Error> {
+        Ok(match (&self.state.map, self.state.inode.layout) {
+            (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.state.position)?,
+            (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.state.position)?,
+            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
+            (Map::Inode, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
+            (Map::Inode, layout) => {
+                return Err(unsupported(format!("found the data layout {layout}")));
+            }
+        })
+    }
+
     fn flat(&self) -> Extent {
-        let size = self.inode.size;
-        let position = u64::from(self.inode.i_u) * BLOCK;
-        let tail = if self.inode.layout == EROFS_INODE_FLAT_INLINE {
+        let size = self.state.inode.size;
+        let position = self.state.inode.first_block() * BLOCK;
+        let tail = if self.state.inode.layout == EROFS_INODE_FLAT_INLINE {
             // A size of whole blocks has a whole block as its tail.
             size - (size - 1) / BLOCK * BLOCK
         } else {
             0
         };
-        if self.position < size - tail {
+        if self.state.position < size - tail {
             Extent { start: 0, length: size - tail, source: Source::Plain { position } }
         } else {
-            let source = Source::Plain { position: self.inode.body };
+            let source = Source::Plain { position: self.state.inode.body };
             Extent { start: size - tail, length: tail, source }
         }
     }
 
     fn chunk(&self) -> Result<Extent, Error> {
-        let format = self.inode.i_u;
+        let format = self.state.inode.i_u;
         let known = EROFS_CHUNK_FORMAT_BLKBITS_MASK | EROFS_CHUNK_FORMAT_INDEXES;
         let bits = BLOCK.ilog2() + (format & EROFS_CHUNK_FORMAT_BLKBITS_MASK);
         if format & 0xffff & !known != 0 {
             return Err(unsupported(format!("found the chunk format {format:#x}")));
         }
-        let number = self.position >> bits;
+        let number = self.state.position >> bits;
         let start = number << bits;
-        let length = (1 << bits).min(self.inode.size - start);
+        let length = (1 << bits).min(self.state.inode.size - start);
         let indexed = format & EROFS_CHUNK_FORMAT_INDEXES != 0;
         let unit = if indexed { 8 } else { 4 };
-        let table = self.inode.body.next_multiple_of(unit);
-        let place = number
-            .checked_mul(unit)
-            .and_then(|offset| offset.checked_add(table))
-            .ok_or_else(|| corrupt(format!("found too many chunks in inode {}", self.inode.nid)))?;
+        let table = self.state.inode.body.next_multiple_of(unit);
+        let place =
+            number.checked_mul(unit).and_then(|offset| offset.checked_add(table)).ok_or_else(
+                || corrupt(format!("found too many chunks in inode {}", self.state.inode.nid)),
+            )?;
         let block = if indexed {
             let index: ChunkIndex = self.reader.structure(place)?;
             if index.device_id.get() != 0 {
@@ -173,80 +274,114 @@ impl<'a> File<'a> {
     }
 
     fn decompress(&self, extent: &Extent) -> Result<Vec<u8>, Error> {
-        let nid = self.inode.nid;
-        if extent.length > Z_EROFS_PCLUSTER_MAX_DSIZE {
-            return Err(corrupt(format!(
-                "found {} bytes in a cluster of inode {nid}",
-                extent.length
-            )));
-        }
-        let mut bytes = vec![0; size(extent.length)];
+        let nid = self.state.inode.nid;
+        let mut bytes = Vec::new();
         match extent.source {
-            Source::Compressed {
-                algorithm: Z_EROFS_COMPRESSION_LZ4,
-                position,
-                length,
-                partial,
-            } => {
-                if length > u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
-                    return Err(corrupt(format!(
-                        "found a cluster of {length} bytes in inode {nid}"
-                    )));
-                }
+            Source::Compressed { position, length, algorithm, partial } => {
+                self.expect_sizes(extent.length, length)?;
+                self.expect_algorithm(algorithm)?;
+                self.reader.spend(extent.length.max(length))?;
+                bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
                 let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
                 let skip =
                     if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
                 let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
-                let whole = if partial || !padded {
-                    lz4::decompress_start(block, &mut bytes)
-                } else {
-                    lz4::decompress(block, &mut bytes)
+                let whole = !partial && padded;
+                let decoded = match algorithm {
+                    Z_EROFS_COMPRESSION_ZSTD => codec::unzstd(block, &mut bytes, whole),
+                    Z_EROFS_COMPRESSION_DEFLATE => codec::inflate(block, &mut bytes),
+                    _ if whole => lz4::decompress(block, &mut bytes),
+                    _ => lz4::decompress_start(block, &mut bytes),
                 };
-                if !whole {
+                if !decoded {
+                    let name = name_of(algorithm);
                     return Err(corrupt(format!(
-                        "found a broken LZ4 block at {position}, expected {} bytes of inode {nid}",
+                        "found a broken {name} cluster at {position}, expected {} bytes of inode {nid}",
                         extent.length
                     )));
                 }
-            }
-            Source::Compressed { algorithm, .. } => {
-                return Err(unsupported(format!("found the algorithm {algorithm} in inode {nid}")));
             }
             Source::Interlaced { position } => {
                 if extent.length > BLOCK {
                     return Err(corrupt(format!("found a long plain cluster in inode {nid}")));
                 }
-                let mut block = vec![0; size(BLOCK)];
-                self.reader.read_at(&mut block, position)?;
-                block.rotate_left(size(extent.start % BLOCK));
-                bytes.iter_mut().zip(block).for_each(|(to, from)| *to = from);
+                bytes = vec![0; size(BLOCK)];
+                self.reader.read_at(&mut bytes, position)?;
+                bytes.rotate_left(size(extent.start % BLOCK));
+                bytes.truncate(size(extent.length));
             }
             Source::Plain { .. } | Source::Hole | Source::Fragment { .. } => {}
         }
         Ok(bytes)
     }
 
-    fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
-        let packed = self.reader.superblock.packed_nid.get();
-        if packed == 0 || packed == self.inode.nid {
-            return Err(corrupt(format!(
-                "found a fragment of inode {}, but nowhere for it",
-                self.inode.nid
+    fn expect_sizes(&self, length: u64, stored: u64) -> Result<(), Error> {
+        if length <= Z_EROFS_PCLUSTER_MAX_DSIZE && stored <= u64::from(Z_EROFS_PCLUSTER_MAX_SIZE) {
+            return Ok(());
+        }
+        let nid = self.state.inode.nid;
+        Err(corrupt(format!("found a cluster of {stored} bytes for {length} in inode {nid}")))
+    }
+
+    /// Fails for an algorithm that is not known here, or that the superblock does not announce.
+    fn expect_algorithm(&self, algorithm: u8) -> Result<(), Error> {
+        let (nid, name) = (self.state.inode.nid, name_of(algorithm));
+        if !matches!(
+            algorithm,
+            Z_EROFS_COMPRESSION_LZ4 | Z_EROFS_COMPRESSION_DEFLATE | Z_EROFS_COMPRESSION_ZSTD
+        ) {
+            return Err(unsupported(format!(
+                "found {name} in inode {nid}, expected LZ4, DEFLATE or Zstandard"
             )));
         }
-        let mut file = File::new(self.reader, self.reader.inode(packed)?)?;
+        if !self.reader.announces(algorithm) {
+            return Err(corrupt(format!(
+                "found {name} in inode {nid}, which the superblock does not announce"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The packed inode.
+    fn packed(&self) -> Result<Inode, Error> {
+        let packed = self.reader.superblock.packed_nid.get();
+        if packed == 0 || packed == self.state.inode.nid {
+            return Err(corrupt(format!(
+                "found a fragment of inode {}, but nowhere for it",
+                self.state.inode.nid
+            )));
+        }
+        self.reader.inode(packed)
+    }
+
+    fn read_fragment(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
+        let inode = self.packed()?;
+        let kept = self.reader.packed.take();
+        let mut file = match kept {
+            Some(state) => File { reader: self.reader, state },
+            None => File::new(self.reader, inode)?,
+        };
         // The packed inode has no fragments itself, so this does not go deeper.
-        if file.lclusters.as_ref().is_some_and(Lclusters::has_fragment) {
+        if file.fragment().is_some() {
             return Err(corrupt("found a fragment of the packed inode".to_owned()));
         }
-        file.position = offset;
-        // Many files share a cluster of it.
-        file.decompressed = self.reader.packed.take();
+        file.state.position = offset;
         let filled = file.fill(bytes);
-        self.reader.packed.replace(file.decompressed);
+        // Many files share a cluster of it.
+        self.reader.packed.replace(Some(file.state));
         filled
+    }
+}
+
+fn name_of(algorithm: u8) -> String {
+    match algorithm {
+        Z_EROFS_COMPRESSION_LZ4 => "LZ4".to_owned(),
+        Z_EROFS_COMPRESSION_LZMA => "LZMA".to_owned(),
+        Z_EROFS_COMPRESSION_DEFLATE => "DEFLATE".to_owned(),
+        Z_EROFS_COMPRESSION_ZSTD => "Zstandard".to_owned(),
+        other => format!("the algorithm {other}"),
     }
 }
 

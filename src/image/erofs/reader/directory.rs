@@ -47,7 +47,7 @@ pub fn entries<'a>(
     let mut file = File::new(reader, inode.clone())?;
     let mut left = inode.size;
     let mut last = Name::default();
-    let mut dots = 0;
+    let mut dots = u8::from(inode.dot_omitted);
     let mut next_block = move || -> Result<Option<Vec<Entry>>, Error> {
         if left == 0 {
             if dots != 2 {

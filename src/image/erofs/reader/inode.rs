@@ -1,8 +1,8 @@
 //! An inode of an image.
 
 use super::super::format::{
-    EROFS_I_ALL, EROFS_I_DATALAYOUT_BIT, EROFS_I_DATALAYOUT_MASK, EROFS_I_VERSION_EXTENDED,
-    EROFS_INODE_CHUNK_BASED, InodeCompact, InodeExtended,
+    EROFS_FEATURE_INCOMPAT_48BIT, EROFS_I_ALL, EROFS_I_DATALAYOUT_BIT, EROFS_I_DATALAYOUT_MASK,
+    EROFS_I_SHORT, EROFS_I_VERSION_EXTENDED, EROFS_INODE_CHUNK_BASED, InodeCompact, InodeExtended,
 };
 use super::super::size;
 use super::data::File;
@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::tree::{Content, Directory, Stat, Timestamp};
 
 const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
 
 /// What an inode says.
 #[derive(Clone, Debug)]
@@ -27,8 +28,12 @@ pub struct Inode {
     mtime: Timestamp,
     /// `EROFS_INODE_*`
     pub layout: u16,
+    /// Whether a directory has no entry for itself.
+    pub dot_omitted: bool,
     /// First block, number of blocks, device number or chunk format.
     pub i_u: u32,
+    /// Upper bits of the first block.
+    pub upper: u16,
     /// Where the attributes start.
     pub xattrs: u64,
     /// Where they end.
@@ -40,17 +45,24 @@ impl Inode {
         let compact: InodeCompact = reader.structure(position)?;
         let format = compact.i_format.get();
         let layout = (format >> EROFS_I_DATALAYOUT_BIT) & EROFS_I_DATALAYOUT_MASK;
-        if format & !EROFS_I_ALL != 0 || layout > EROFS_INODE_CHUNK_BASED {
+        // Directories: "." is left out. Others, compact: one link, and upper bits in its place.
+        let short = format & EROFS_I_SHORT != 0;
+        let known = if reader.has(EROFS_FEATURE_INCOMPAT_48BIT) { EROFS_I_SHORT } else { 0 };
+        if format & !(EROFS_I_ALL | known) != 0 || layout > EROFS_INODE_CHUNK_BASED {
             return Err(unsupported(format!("found the format {format:#x} of inode {nid}")));
         }
         let icount = u64::from(compact.i_xattr_icount.get());
         let xattr_length = if icount == 0 { 0 } else { 12 + (icount - 1) * 4 };
+        let is_directory = compact.i_mode.get() & S_IFMT == S_IFDIR;
         let inode = if format & EROFS_I_VERSION_EXTENDED == 0 {
+            let wide = short && !is_directory;
+            let nb = compact.i_nlink.get();
             Self {
                 nid,
                 mode: compact.i_mode.get(),
                 size: u64::from(compact.i_size.get()),
-                links: u32::from(compact.i_nlink.get()),
+                links: if wide { 1 } else { nb.into() },
+                upper: if wide { nb } else { 0 },
                 uid: u32::from(compact.i_uid.get()),
                 gid: u32::from(compact.i_gid.get()),
                 mtime: Timestamp {
@@ -63,6 +75,7 @@ impl Inode {
                     nsec: reader.superblock.fixed_nsec.get(),
                 },
                 layout,
+                dot_omitted: short && is_directory,
                 i_u: compact.i_u.get(),
                 xattrs: position + 32,
                 body: position + 32 + xattr_length,
@@ -74,6 +87,11 @@ impl Inode {
                 mode: extended.i_mode.get(),
                 size: extended.i_size.get(),
                 links: extended.i_nlink.get(),
+                upper: if reader.has(EROFS_FEATURE_INCOMPAT_48BIT) {
+                    extended.i_reserved.get()
+                } else {
+                    0
+                },
                 uid: extended.i_uid.get(),
                 gid: extended.i_gid.get(),
                 mtime: Timestamp {
@@ -81,6 +99,7 @@ impl Inode {
                     nsec: extended.i_mtime_nsec.get(),
                 },
                 layout,
+                dot_omitted: short && is_directory,
                 i_u: extended.i_u.get(),
                 xattrs: position + 64,
                 body: position + 64 + xattr_length,
@@ -98,8 +117,13 @@ impl Inode {
         Ok(inode)
     }
 
+    /// The first block of flat contents.
+    pub fn first_block(&self) -> u64 {
+        u64::from(self.i_u) | u64::from(self.upper) << 32
+    }
+
     pub fn is_directory(&self) -> bool {
-        self.mode & S_IFMT == Content::<()>::Directory(Directory::new()).file_type()
+        self.mode & S_IFMT == S_IFDIR
     }
 
     pub fn type_name(&self) -> String {

@@ -2,16 +2,15 @@
 
 use super::super::format::{
     EROFS_INODE_COMPRESSED_FULL, LclusterIndex, MapHeader, Z_EROFS_ADVISE_BIG_PCLUSTER_1,
-    Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_ADVISE_EXTENTS,
-    Z_EROFS_ADVISE_FRAGMENT_PCLUSTER, Z_EROFS_ADVISE_INLINE_PCLUSTER,
-    Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE, Z_EROFS_LCLUSTER_TYPE_HEAD2,
-    Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN, Z_EROFS_LI_D0_CBLKCNT,
-    Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
+    Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_ADVISE_FRAGMENT_PCLUSTER,
+    Z_EROFS_ADVISE_INLINE_PCLUSTER, Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE,
+    Z_EROFS_LCLUSTER_TYPE_HEAD2, Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN,
+    Z_EROFS_LI_D0_CBLKCNT, Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
 };
 use super::super::{BLOCK, size};
 use super::data::{Extent, Source};
 use super::inode::Inode;
-use super::{Reader, corrupt, unsupported};
+use super::{Reader, STEP, corrupt, unsupported};
 use crate::image::Error;
 
 /// The indexes of one file.
@@ -100,13 +99,10 @@ impl Lclusters {
             lclusters.tail = Some(Tail { head: None, place });
             return Ok(lclusters);
         }
-        let extents = full && lclusters.advises(Z_EROFS_ADVISE_EXTENTS);
-        if header.h_clusterbits != 0 || extents {
+        if header.h_clusterbits != 0 {
             return Err(unsupported(format!(
-                "found logical clusters of 2^(12+{}) bytes{} in inode {}",
-                header.h_clusterbits,
-                if extents { " as extents" } else { "" },
-                inode.nid
+                "found logical clusters of 2^(12+{}) bytes in inode {}",
+                header.h_clusterbits, inode.nid
             )));
         }
         let both = Z_EROFS_ADVISE_BIG_PCLUSTER_1 | Z_EROFS_ADVISE_BIG_PCLUSTER_2;
@@ -142,9 +138,12 @@ impl Lclusters {
         Ok(lclusters)
     }
 
-    /// Whether a part of the contents is in the packed inode.
-    pub fn has_fragment(&self) -> bool {
-        matches!(self.tail, Some(Tail { place: Place::Fragment { .. }, .. }))
+    /// Where in the packed inode a part of the contents is, if one is.
+    pub fn fragment(&self) -> Option<u64> {
+        match self.tail {
+            Some(Tail { place: Place::Fragment { offset }, .. }) => Some(offset),
+            _ => None,
+        }
     }
 
     fn advises(&self, flag: u16) -> bool {
@@ -244,6 +243,7 @@ impl Lclusters {
     }
 
     fn index(&self, reader: &Reader, lcn: u64) -> Result<Index, Error> {
+        reader.spend(STEP)?;
         let index = if self.full {
             self.full_index(reader, lcn)?
         } else {

@@ -2,13 +2,14 @@
 
 mod data;
 mod directory;
+mod encoded;
 mod inode;
 mod lclusters;
 mod xattr;
 
 pub use data::File;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -17,11 +18,11 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use self::inode::Inode;
 use super::format::{
-    EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_CHUNKED_FILE,
-    EROFS_FEATURE_INCOMPAT_COMPR_CFGS, EROFS_FEATURE_INCOMPAT_COMPR_HEAD2,
-    EROFS_FEATURE_INCOMPAT_FRAGMENTS, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING,
-    EROFS_FEATURE_INCOMPAT_ZTAILPACKING, EROFS_ISLOTBITS, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET,
-    SuperBlock,
+    EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_48BIT,
+    EROFS_FEATURE_INCOMPAT_CHUNKED_FILE, EROFS_FEATURE_INCOMPAT_COMPR_CFGS,
+    EROFS_FEATURE_INCOMPAT_COMPR_HEAD2, EROFS_FEATURE_INCOMPAT_FRAGMENTS,
+    EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_FEATURE_INCOMPAT_ZTAILPACKING, EROFS_ISLOTBITS,
+    EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, SuperBlock, Z_EROFS_COMPRESSION_LZ4,
 };
 use super::{BLOCK, len, size};
 use crate::image::Error;
@@ -34,7 +35,8 @@ const KNOWN_FEATURES: u32 = EROFS_FEATURE_INCOMPAT_LZ4_0PADDING
     | EROFS_FEATURE_INCOMPAT_CHUNKED_FILE
     | EROFS_FEATURE_INCOMPAT_COMPR_HEAD2
     | EROFS_FEATURE_INCOMPAT_ZTAILPACKING
-    | EROFS_FEATURE_INCOMPAT_FRAGMENTS;
+    | EROFS_FEATURE_INCOMPAT_FRAGMENTS
+    | EROFS_FEATURE_INCOMPAT_48BIT;
 
 /// An image that is being read.
 #[derive(Debug)]
@@ -45,9 +47,14 @@ pub struct Reader {
     length: u64,
     /// What was read last of the metadata: from where, and the bytes.
     window: RefCell<(u64, Vec<u8>)>,
-    /// What was decompressed last of the packed inode: from where in it, and the bytes.
-    packed: RefCell<(u64, Vec<u8>)>,
+    /// How far the packed inode was read.
+    packed: RefCell<Option<data::State>>,
+    /// How many bytes may still be decompressed, and how many there were.
+    budget: Cell<(u64, u64)>,
 }
+
+/// What a look at one index counts, in bytes that are decompressed meanwhile.
+const STEP: u64 = 64;
 
 /// The contents of a regular file of an image.
 #[derive(Clone, Debug)]
@@ -120,7 +127,9 @@ impl Reader {
                 )));
             }
         }
-        let length = u64::from(superblock.blocks.get()) * BLOCK;
+        let upper = if is_wide(&superblock) { superblock.root_nid.get() } else { 0 };
+        let blocks = u64::from(superblock.blocks.get()) | u64::from(upper) << 32;
+        let length = blocks * BLOCK;
         if length > file_length {
             return Err(corrupt(format!(
                 "found {file_length} bytes, expected {length} as the superblock says"
@@ -132,6 +141,7 @@ impl Reader {
             length,
             window: RefCell::default(),
             packed: RefCell::default(),
+            budget: Cell::new((u64::MAX, u64::MAX)),
         })
     }
 
@@ -145,9 +155,15 @@ impl Reader {
         self.superblock.inos.get()
     }
 
-    /// Reads all paths.
+    /// Reads all paths. From here on no more is decompressed than the limits allow: in a small
+    /// image, many files may need the same large cluster, again and again.
     pub fn image(&self, limits: &Limits) -> Result<Image, Error> {
-        let root_nid = u64::from(self.superblock.root_nid.get());
+        self.budget.set((limits.layer_uncompressed, limits.layer_uncompressed));
+        let root_nid = if is_wide(&self.superblock) {
+            self.superblock.rootnid_8b.get()
+        } else {
+            u64::from(self.superblock.root_nid.get())
+        };
         let mut xattrs = xattr::Cache::default();
         let root = self.inode(root_nid)?;
         if !root.is_directory() {
@@ -166,9 +182,12 @@ impl Reader {
             let mut entries = Directory::new();
             for entry in directory::entries(self, &inode, parent_nid)? {
                 let entry = entry?;
-                budget = budget
-                    .checked_sub(len(&entry.name))
-                    .ok_or_else(|| limit("names", limits.names))?;
+                let mut count = |bytes: u64| -> Result<(), Error> {
+                    budget =
+                        budget.checked_sub(bytes).ok_or_else(|| limit("names", limits.names))?;
+                    Ok(())
+                };
+                count(len(&entry.name))?;
                 if let Some(&ino) = known.get(&entry.nid) {
                     if image.tree.directory(ino).is_some() {
                         return Err(corrupt(format!(
@@ -186,7 +205,11 @@ impl Reader {
                 }
                 let inode = self.inode(entry.nid)?;
                 let stat = inode.stat(self, &mut xattrs)?;
+                count(xattrs.read())?;
                 let content = inode.content(self, limits)?;
+                if let Content::Symlink(target) = &content {
+                    count(len(target))?;
+                }
                 entry.expect_type(super::directory::file_type(&content))?;
                 let ino = image.tree.add(tree::Inode { stat, content });
                 image.links.push(inode.links);
@@ -208,6 +231,31 @@ impl Reader {
         File::new(self, self.inode(located.nid)?)
     }
 
+    /// Walks the packed inode, if there is one: all of it must be somewhere.
+    pub(super) fn walk_packed(&self) -> Result<(), Error> {
+        match self.superblock.packed_nid.get() {
+            0 => Ok(()),
+            nid => File::new(self, self.inode(nid)?)?.walk(),
+        }
+    }
+
+    /// Counts bytes that are decompressed, or steps as long.
+    fn spend(&self, bytes: u64) -> Result<(), Error> {
+        let (left, all) = self.budget.get();
+        let left = left.checked_sub(bytes).ok_or_else(|| limit("layer-uncompressed", all))?;
+        self.budget.set((left, all));
+        Ok(())
+    }
+
+    /// Whether the superblock says that there are clusters of this algorithm.
+    fn announces(&self, algorithm: u8) -> bool {
+        if !self.has(EROFS_FEATURE_INCOMPAT_COMPR_CFGS) {
+            return algorithm == Z_EROFS_COMPRESSION_LZ4;
+        }
+        let known = u32::from(self.superblock.available_compr_algs.get());
+        known.checked_shr(algorithm.into()).is_some_and(|bits| bits & 1 == 1)
+    }
+
     fn inode(&self, nid: u64) -> Result<Inode, Error> {
         let meta = u64::from(self.superblock.meta_blkaddr.get()) * BLOCK;
         let position = nid
@@ -219,15 +267,19 @@ impl Reader {
 
     /// Fills `bytes` from a place of the image.
     fn read_at(&self, bytes: &mut [u8], position: u64) -> Result<(), Error> {
-        let end = position.checked_add(len(bytes)).filter(|&end| end <= self.length);
-        if end.is_none() {
-            return Err(corrupt(format!(
-                "found a reference to {} bytes at {position}, expected at most {} in all",
-                bytes.len(),
-                self.length
-            )));
-        }
+        self.expect(position, len(bytes))?;
         Ok(self.file.read_exact_at(bytes, position)?)
+    }
+
+    /// Fails unless a place is in the image.
+    fn expect(&self, position: u64, length: u64) -> Result<(), Error> {
+        if position.checked_add(length).is_some_and(|end| end <= self.length) {
+            return Ok(());
+        }
+        Err(corrupt(format!(
+            "found a reference to {length} bytes at {position}, expected at most {} in all",
+            self.length
+        )))
     }
 
     /// Fills `bytes` from the metadata, of which a part is kept.
@@ -263,6 +315,12 @@ impl Reader {
     fn has(&self, feature: u32) -> bool {
         self.superblock.feature_incompat.get() & feature != 0
     }
+}
+
+/// Whether the superblock has the later meaning, which it has only with a wide root number.
+fn is_wide(superblock: &SuperBlock) -> bool {
+    superblock.feature_incompat.get() & EROFS_FEATURE_INCOMPAT_48BIT != 0
+        && superblock.rootnid_8b.get() != 0
 }
 
 /// Something that cannot be in an image.

@@ -15,7 +15,12 @@ use crate::tree::Xattrs;
 #[derive(Debug, Default)]
 pub struct Cache {
     sets: HashMap<Vec<u8>, Xattrs>,
+    /// Bytes that were read since somebody asked.
+    read: u64,
 }
+
+/// What an attribute takes beside its name and value.
+const ENTRY: u64 = 64;
 
 /// A longer set is hardly that of another inode too.
 const CACHED: usize = 256;
@@ -35,10 +40,18 @@ impl Cache {
             return Ok(set.clone());
         }
         let set = read(reader, inode.nid, &body)?;
+        self.read += set.iter().map(|(name, value)| ENTRY + len(name) + len(value)).sum::<u64>();
         if body.len() <= CACHED && self.sets.len() < SETS {
             self.sets.insert(body, set.clone());
         }
         Ok(set)
+    }
+}
+
+impl Cache {
+    /// How many bytes of attributes were read that no inode before had, since this was asked.
+    pub fn read(&mut self) -> u64 {
+        std::mem::take(&mut self.read)
     }
 }
 

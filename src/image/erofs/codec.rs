@@ -1,0 +1,149 @@
+//! The compressors behind one question: how much of this input fits into that much output?
+
+use std::fmt;
+use std::io;
+
+use zstd::bulk;
+use zstd::stream::raw::{CParameter, DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::lz4;
+use super::options::Compression;
+use super::size;
+
+/// The largest window of a Zstandard frame: kernels keep no more than a cluster of 1 MiB.
+const WINDOW_LOG: u32 = 20;
+
+/// Compresses, with tables of its own; one for each thread.
+pub enum Codec {
+    /// LZ4 and LZ4HC.
+    Lz4(lz4::Compressor),
+    /// Zstandard.
+    Zstd(bulk::Compressor<'static>),
+}
+
+impl Codec {
+    /// A codec for inputs of about `piece` bytes. Needs memory for its tables.
+    pub fn new(compression: Compression, piece: usize) -> io::Result<Option<Self>> {
+        let no_memory = || io::Error::from(io::ErrorKind::OutOfMemory);
+        Ok(match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(Self::Lz4(lz4::Compressor::fast())),
+            Compression::Lz4hc(level) => {
+                Some(Self::Lz4(lz4::Compressor::high(level.number()).ok_or_else(no_memory)?))
+            }
+            Compression::Zstd(level) => {
+                let mut zstd = bulk::Compressor::new(level.number().into())?;
+                zstd.set_parameter(CParameter::WindowLog(window_log(piece)))?;
+                Some(Self::Zstd(zstd))
+            }
+        })
+    }
+
+    /// Compresses as much of the start of `input` as fits into `output`, and gives how much it
+    /// took and gave; none if that is nothing.
+    ///
+    /// LZ4 takes what fits; Zstandard takes all, or, after that failed, the length of `output`,
+    /// so that no input is compressed more than twice.
+    pub fn fill(&mut self, input: &[u8], output: &mut [u8]) -> Option<(usize, usize)> {
+        match self {
+            Self::Lz4(lz4) => lz4.fill(input, output),
+            Self::Zstd(zstd) => {
+                if let Ok(given) = zstd.compress_to_buffer(input, output) {
+                    return Some((input.len(), given));
+                }
+                let less = input.get(..output.len()).filter(|less| less.len() < input.len())?;
+                Some((less.len(), zstd.compress_to_buffer(less, output).ok()?))
+            }
+        }
+    }
+
+    /// How much input to offer for a cluster of `cluster` bytes.
+    pub fn offer(&self, cluster: usize) -> usize {
+        match self {
+            Self::Lz4(_) => usize::MAX,
+            // Text shrinks to a third, programs to half: what comes out fits one cluster, and
+            // the half block that its end wastes is little of it.
+            Self::Zstd(_) => 2 * cluster,
+        }
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lz4(_) => "Codec::Lz4",
+            Self::Zstd(_) => "Codec::Zstd",
+        })
+    }
+}
+
+/// log₂ of the window for inputs of `piece` bytes.
+pub fn window_log(piece: usize) -> u32 {
+    piece.next_power_of_two().ilog2().clamp(10, WINDOW_LOG)
+}
+
+/// Decompresses the first `output.len()` bytes of a Zstandard frame; whether it has as many, and,
+/// if it is `whole`, no more.
+pub fn unzstd(input: &[u8], output: &mut [u8], whole: bool) -> bool {
+    let Ok(mut decoder) = Decoder::new() else { return false };
+    if decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).is_err() {
+        return false;
+    }
+    let wanted = output.len();
+    let mut from = InBuffer::around(input);
+    let mut to = OutBuffer::around(output);
+    loop {
+        let before = (from.pos(), to.pos());
+        let Ok(hint) = decoder.run(&mut from, &mut to) else { return false };
+        let full = to.pos() == wanted;
+        if hint == 0 {
+            return full;
+        }
+        if full && !whole {
+            return true;
+        }
+        if before == (from.pos(), to.pos()) {
+            return false;
+        }
+    }
+}
+
+/// Decompresses the first `output.len()` bytes of a raw DEFLATE stream; whether it has as many.
+pub fn inflate(input: &[u8], output: &mut [u8]) -> bool {
+    let mut inflater = flate2::Decompress::new(false);
+    let wanted = super::len(output);
+    let status = inflater.decompress(input, output, flate2::FlushDecompress::Finish);
+    status.is_ok() && size(inflater.total_out()) == size(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zstd_frames_come_back() {
+        let text: Vec<u8> = (0..60_000u32).flat_map(|n| (n * n % 977).to_le_bytes()).collect();
+        let mut codec = Codec::new("zstd:5".parse().unwrap(), 128 << 10).unwrap().unwrap();
+        let mut output = vec![0; 128 << 10];
+        let (taken, given) = codec.fill(&text, &mut output).unwrap();
+        assert_eq!(taken, text.len());
+        let frame = &output[..given];
+        let mut back = vec![0; taken];
+        assert!(unzstd(frame, &mut back, true));
+        assert_eq!(back, text);
+        assert!(unzstd(frame, &mut back[..100], false));
+        assert!(!unzstd(frame, &mut back[..100], true));
+        assert!(!unzstd(&frame[..given - 1], &mut back, true));
+        back.push(0);
+        assert!(!unzstd(frame, &mut back, false));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_tried_once_more() {
+        let noise = super::super::compress::noise(8192);
+        let mut codec = Codec::new("zstd".parse().unwrap(), 8192).unwrap().unwrap();
+        assert_eq!(codec.fill(&noise, &mut [0; 4096]), None);
+        let half = [&noise[..3000], &[0; 7000]].concat();
+        assert!(matches!(codec.fill(&half, &mut [0; 4096]), Some((10_000, _))));
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the contents of files are: what the data area is known by while it is written.
+
+use super::compress::Extent;
+use super::size;
+
+/// Stored contents. Equal values are the same place, hence the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Contents {
+    pub(super) size: u64,
+    pub(super) digest: [u8; 16],
+    pub(super) record: u32,
+}
+
+impl Contents {
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The first half of the BLAKE3 digest.
+    pub fn digest(&self) -> &[u8; 16] {
+        &self.digest
+    }
+}
+
+/// Where the contents of a file are.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Length in bytes.
+    pub size: u64,
+    /// The first half of their BLAKE3 digest.
+    pub digest: [u8; 16],
+    /// The first byte in the image.
+    pub start: u64,
+    /// How many bytes from there.
+    pub stored: u64,
+    /// The extents of compressed contents.
+    pub extents: Run,
+    /// Their last bytes, where those are elsewhere.
+    pub tail: Tail,
+}
+
+/// Some of a list: from where, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    pub first: u32,
+    pub count: u32,
+}
+
+impl Run {
+    /// A run of a list in memory; none if it is too long to be one.
+    pub fn new(first: usize, count: usize) -> Option<Self> {
+        Some(Self { first: u32::try_from(first).ok()?, count: u32::try_from(count).ok()? })
+    }
+
+    /// What the run means.
+    pub fn of<T>(self, list: &[T]) -> &[T] {
+        let first = size(u64::from(self.first));
+        list.get(first..first + size(u64::from(self.count))).unwrap_or_default()
+    }
+}
+
+/// The last bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// With the others.
+    None,
+    /// In the arena, as they are, for the place behind a flat inode.
+    Flat(Run),
+    /// In the arena, as the last extent has them, for the place behind the indexes.
+    Inline(Run),
+    /// In the packed inode: from where, and how long.
+    Fragment { offset: u32, length: u32 },
+}
+
+/// A part of the packed inode.
+#[derive(Clone, Debug)]
+pub struct PackedSegment {
+    /// The first byte in the image.
+    pub start: u64,
+    /// How many bytes from there.
+    pub stored: u64,
+    /// Its extents.
+    pub extents: Vec<Extent>,
+}
+
+/// Everything that was stored.
+#[derive(Debug, Default)]
+pub struct Store {
+    pub records: Vec<Record>,
+    pub extents: Vec<Extent>,
+    pub arena: Vec<u8>,
+    /// The packed inode: segments of equal length, but for the last.
+    pub packed: Vec<PackedSegment>,
+    /// Its length.
+    pub packed_size: u64,
+}
+
+impl Store {
+    /// The record of contents, if they were stored here.
+    pub fn record(&self, contents: &Contents) -> Option<&Record> {
+        let record = self.records.get(size(u64::from(contents.record)))?;
+        (record.digest == contents.digest && record.size == contents.size).then_some(record)
+    }
+}
