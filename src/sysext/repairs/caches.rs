@@ -9,7 +9,7 @@ use super::{Repair, quote, unit_name};
 use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
-use crate::sysext::{Error, SysextOptions};
+use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::{Content, is_within, split};
 
 /// One kind of cache.
@@ -33,7 +33,11 @@ const CACHES: &[Cache] = &[
         rebuild: None,
     },
     Cache {
-        is: |path| ends(path, b"usr/share/glib-2.0/schemas", &[b"gschemas.compiled"]),
+        is: |path| {
+            ends(path, b"usr/share/glib-2.0/schemas", &[b"gschemas.compiled"])
+                || (is_within(path, b"usr/share/glib-2.0/schemas")
+                    && path.ends_with(b".gschema.xml"))
+        },
         missed: "the settings of the extension (GSettings)",
         rebuild: Some((
             "/usr/bin/glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
@@ -46,13 +50,13 @@ const CACHES: &[Cache] = &[
         rebuild: None,
     },
     Cache {
-        is: |path| {
-            is_within(path, b"usr/share/mime")
-                && !is_within(path, b"usr/share/mime/packages")
-                && path != b"usr/share/mime"
-        },
+        is: |path| is_within(path, b"usr/share/mime"),
         missed: "the types of files that the extension defines",
-        rebuild: None,
+        // A database is made of the packages beside it.
+        rebuild: Some((
+            "/bin/sh -c 'ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime'",
+            "/usr/local/share/mime/packages",
+        )),
     },
     Cache {
         is: |path| {
@@ -116,15 +120,14 @@ pub(super) fn run<C>(
 ) -> Result<(), Error> {
     let mut commands = BTreeSet::new();
     for cache in CACHES {
-        let found = work.tree.walk().find(|entry| {
+        let files = work.tree.walk().filter(|entry| {
             matches!(entry.inode.content, Content::Regular(_)) && (cache.is)(&entry.path)
         });
-        let Some(found) = found else { continue };
+        let found: Vec<_> = files.map(|entry| entry.path).collect();
         // What is kept shadows the host's.
-        if options.keep_caches && crate::sysext::rules::cache(&found.path).is_some() {
-            continue;
-        }
-        let path = Escaped(&found.path);
+        let is_kept = options.keep_caches && found.iter().any(|path| rules::cache(path).is_some());
+        let Some(path) = found.first().filter(|_| !is_kept) else { continue };
+        let path = Escaped(path);
         let missed = cache.missed;
         match cache.rebuild {
             None => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written")),
@@ -137,12 +140,13 @@ pub(super) fn run<C>(
     if commands.is_empty() {
         return Ok(());
     }
-    let unit = format!("{}-sysext-caches.service", unit_name::escape(&options.name));
+    let name = unit_name::escape(&options.name);
+    let unit = format!("{name}-sysext-caches.service");
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\
          Description=Caches for the system extension {of} (oci2sysext)\n\
-         After=local-fs.target systemd-sysext.service\n\
+         After=local-fs.target systemd-sysext.service {name}-sysext-setup.service\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
