@@ -18,7 +18,7 @@ struct Cache {
     is: fn(&[u8]) -> bool,
     /// What the host may miss without.
     missed: &'static str,
-    /// What computes it anew, and the directory that can be written.
+    /// What computes it anew (for a shell), and the directory that can be written.
     rebuild: Option<(&'static str, &'static str)>,
 }
 
@@ -40,7 +40,7 @@ const CACHES: &[Cache] = &[
         },
         missed: "the settings of the extension (GSettings)",
         rebuild: Some((
-            "/usr/bin/glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
+            "glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
             "/usr/local/share/glib-2.0/schemas",
         )),
     },
@@ -54,7 +54,7 @@ const CACHES: &[Cache] = &[
         missed: "the types of files that the extension defines",
         // A database is made of the packages beside it.
         rebuild: Some((
-            "/bin/sh -c 'ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime'",
+            "ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime",
             "/usr/local/share/mime/packages",
         )),
     },
@@ -75,12 +75,12 @@ const CACHES: &[Cache] = &[
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
-        rebuild: Some(("/usr/bin/systemd-hwdb update", "/etc/udev")),
+        rebuild: Some(("systemd-hwdb update", "/etc/udev")),
     },
     Cache {
         is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
         missed: "nothing, but programs look for the extension's fonts longer at first",
-        rebuild: Some(("/usr/bin/fc-cache -s", "/var/cache/fontconfig")),
+        rebuild: Some(("fc-cache -s", "/var/cache/fontconfig")),
     },
     Cache {
         is: |path| {
@@ -108,7 +108,7 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
         missed: "libraries in the directories that the extension adds",
-        rebuild: Some(("/usr/sbin/ldconfig", "/etc")),
+        rebuild: Some(("ldconfig", "/etc")),
     },
 ];
 
@@ -153,7 +153,8 @@ pub(super) fn run<C>(
          RemainAfterExit=yes\n"
     );
     for (command, directory) in &commands {
-        let _ = writeln!(text, "ExecStartPre=-/usr/bin/mkdir -p {directory}\nExecStart=-{command}");
+        // A shell has a domain of its own under SELinux, whatever the program's label.
+        let _ = writeln!(text, "ExecStart=-/bin/sh -c 'mkdir -p {directory} && {command}'");
     }
     let why = commands
         .iter()
