@@ -176,7 +176,7 @@ pub struct TrustArgs {
     /// anybody else's ~/.local/state/oci2sysext
     #[arg(long, help_heading = "Trust", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Refuse an image that does not carry the extension's name
+    /// Refuse an image that does not carry the extension's name; verify looks at no layer for it
     #[arg(long, help_heading = "Trust", conflicts_with = "rename")]
     pub require_name: bool,
     /// Accept an image that carries another name than the extension's

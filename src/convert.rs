@@ -5,22 +5,22 @@ use std::fs::File;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::admit::{self, Bound, Examination, Precautions};
+use crate::admit::{Admitted, Bound, Found};
 use crate::base::{self, Base};
 use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
-use crate::oci::{Digest, ImageConfig, Platform, Resolved, Source};
-use crate::publish::{Destination, Published};
+use crate::oci::{Digest, ImageConfig, Resolved, Source};
+use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
 use crate::selinux::FileContexts;
 use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
 use crate::unnamed;
-use crate::verify::{self, Blob, LayerDescriptor, Verified};
+use crate::verify::{Blob, LayerDescriptor, Verified};
 
 /// Hears how far a conversion is.
 pub trait Progress {
@@ -32,9 +32,10 @@ pub trait Progress {
 
 /// Converts an image as requested.
 pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report> {
-    let destination =
-        Destination::open(&request.output.path, request.output.force, request.output.if_locked)?;
+    let target = Target::open(&request.output.path, request.output.force)?;
     let Opened { mut source, resolved, signature, image } = Opened::open(request)?;
+    // A registry that is slow to say what it has holds up nobody else.
+    let destination = target.lock(request.output.if_locked)?;
 
     let mut changes = Changes::default();
     let built = match &request.output.format {
@@ -115,21 +116,10 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     fn open(request: &'a Request) -> Result<Self> {
-        let wanted = &request.image;
-        let decision = admit::trusted(wanted)?;
-        let precautions = Precautions::new(wanted)?;
-        let mut source = admit::open(wanted)?;
-        let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
-        let resolved = source.resolve(&platform)?;
-        precautions.check_resolved(&resolved)?;
-        let admitted = Examination::new(wanted, decision, &mut source, &resolved)?.admit()?;
-        let manifest = &admitted.manifest;
-        let config = verify::config(manifest, &source.config(&manifest.config)?)?;
-        resolved.check_platform(&config, wanted.platform.as_ref())?;
-        let layers = verify::layers(manifest, &config)?;
-        let bound = precautions.check_image(&admitted, &config, &layers)?;
+        let admitted = Found::find(&request.image)?.examine()?.admit()?;
+        let Admitted { source, resolved, signature, config, layers, bound, .. } = admitted;
         let image = VerifiedImage { request, config, layers, bound };
-        Ok(Self { source, resolved, signature: admitted.signature, image })
+        Ok(Self { source, resolved, signature, image })
     }
 }
 

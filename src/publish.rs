@@ -24,14 +24,18 @@ const TEMPORARY: &str = ".#oci2sysext-";
 /// How many unnamed files a run has named, so that two of them never collide.
 const TRIES: u32 = 16;
 
-/// Where an image will be published: the directory, locked, and a free or replaceable name.
+/// Where an image is to be published: a directory, and a free or replaceable name in it.
 #[derive(Debug)]
-pub struct Destination {
+pub struct Target {
     directory: File,
     parent: PathBuf,
     name: std::ffi::OsString,
     replace: bool,
 }
+
+/// Where an image will be published: a target, its directory locked.
+#[derive(Debug)]
+pub struct Destination(Target);
 
 /// What to do where another run is writing into the same directory (row 86).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +55,10 @@ pub struct Published {
     pub size: u64,
 }
 
-impl Destination {
-    /// Locks the directory of `path` and checks that the name can be taken: it is free, or names
-    /// a regular file and `replace` is set.
-    ///
-    /// What a killed run left in the directory is removed.
-    pub fn open(path: &Path, replace: bool, if_locked: IfLocked) -> Result<Self, Error> {
+impl Target {
+    /// Checks that the name can be taken: it is free, or names a regular file and `replace` is
+    /// set.
+    pub fn open(path: &Path, replace: bool) -> Result<Self, Error> {
         let name = path.file_name().ok_or_else(|| Error::NotAFile { path: path.to_owned() })?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -65,13 +67,17 @@ impl Destination {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rfs::open(&parent, flags, Mode::empty())
             .map_err(|errno| Error::io("open the directory", &parent, errno))?;
-        let destination =
-            Self { directory: directory.into(), parent, name: name.to_owned(), replace };
-        destination.check_name()?;
-        destination.lock(if_locked)?;
-        destination.reclaim();
-        destination.check_name()?;
-        Ok(destination)
+        let target = Self { directory: directory.into(), parent, name: name.to_owned(), replace };
+        target.check_name()?;
+        Ok(target)
+    }
+
+    /// Locks the directory. What a killed run left there is removed.
+    pub fn lock(self, if_locked: IfLocked) -> Result<Destination, Error> {
+        self.wait(if_locked)?;
+        self.reclaim();
+        self.check_name()?;
+        Ok(Destination(self))
     }
 
     /// The path that the image will have.
@@ -81,110 +87,6 @@ impl Destination {
         } else {
             self.parent.join(&self.name)
         }
-    }
-
-    /// An empty file beside the target, open for reading and writing, without a name.
-    pub fn stage(&self) -> Result<File, Error> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rfs::openat(&self.directory, ".", flags, mode) {
-            Ok(file) => Ok(file.into()),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => self.stage_named(mode),
-            Err(errno) => Err(Error::io("create a file in", &self.parent, errno)),
-        }
-    }
-
-    /// A file system without unnamed files: the name is gone before anything is written, and
-    /// [`Self::publish`] copies the image to a named file.
-    fn stage_named(&self, mode: Mode) -> Result<File, Error> {
-        let (name, file) = self.create_temporary(mode)?;
-        rfs::unlinkat(&self.directory, &*name, AtFlags::empty())
-            .map_err(|errno| Error::io("create a file in", &self.parent, errno))?;
-        Ok(file)
-    }
-
-    /// Gives a staged image its name.
-    pub fn publish(self, staged: Staged) -> Result<Published, Error> {
-        let path = self.path();
-        let failed = |errno| Error::io("publish", &path, errno);
-        let size = staged.size();
-        let file = staged.into_file();
-        rfs::fchmod(&file, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(failed)?;
-        rfs::fsync(&file).map_err(failed)?;
-
-        // A signal now waits until the name is either given or taken back.
-        let _critical = signals::hold();
-        let temporary = self.link(&file)?;
-        let flags = if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        let renamed = self.check_name().and_then(|()| {
-            let dir = &self.directory;
-            match rfs::renameat_with(dir, &*temporary, dir, &*self.name, flags) {
-                // File systems without RENAME_NOREPLACE: the directory is locked and was checked.
-                Err(Errno::INVAL) if !self.replace => {
-                    rfs::renameat(dir, &*temporary, dir, &*self.name).map_err(failed)
-                }
-                Err(Errno::EXIST) => Err(Error::Exists { path: path.clone() }),
-                result => result.map_err(failed),
-            }
-        });
-        if let Err(error) = renamed {
-            // The next run reclaims it if even this fails.
-            let _ = rfs::unlinkat(&self.directory, &*temporary, AtFlags::empty());
-            return Err(error);
-        }
-        rfs::fsync(&self.directory).map_err(failed)?;
-        Ok(Published { path, size })
-    }
-
-    /// Names an unnamed file; where it cannot be linked, a named copy of it.
-    fn link(&self, file: &File) -> Result<std::ffi::OsString, Error> {
-        use std::os::fd::AsRawFd;
-        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-        for attempt in 0..TRIES {
-            let name = temporary_name(attempt);
-            let linked =
-                rfs::linkat(rfs::CWD, &*unnamed, &self.directory, &*name, AtFlags::SYMLINK_FOLLOW);
-            match linked {
-                Ok(()) => return Ok(name),
-                Err(Errno::EXIST) => {}
-                // No link to a file that had a name once (stage_named), or no /proc.
-                Err(Errno::NOENT | Errno::XDEV | Errno::OPNOTSUPP | Errno::PERM) => {
-                    return self.copy(file);
-                }
-                Err(errno) => return Err(Error::io("publish", &self.path(), errno)),
-            }
-        }
-        Err(Error::io("publish", &self.path(), Errno::EXIST))
-    }
-
-    fn copy(&self, file: &File) -> Result<std::ffi::OsString, Error> {
-        let (name, mut copy) = self.create_temporary(Mode::RUSR | Mode::WUSR)?;
-        let copied = io::Seek::rewind(&mut &*file)
-            .and_then(|()| io::copy(&mut &*file, &mut copy))
-            .and_then(|_| Ok(rfs::fchmod(&copy, Mode::RUSR | Mode::RGRP | Mode::ROTH)?))
-            .and_then(|()| copy.sync_all());
-        copied.map_err(|error| {
-            let _ = rfs::unlinkat(&self.directory, &*name, AtFlags::empty());
-            Error::Io { action: "publish", path: self.path(), error }
-        })?;
-        Ok(name)
-    }
-
-    fn create_temporary(&self, mode: Mode) -> Result<(std::ffi::OsString, File), Error> {
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut last = Errno::EXIST;
-        for attempt in 0..TRIES {
-            let name = temporary_name(attempt);
-            match rfs::openat(&self.directory, &*name, flags, mode) {
-                Ok(file) => return Ok((name, file.into())),
-                Err(errno) => last = errno,
-            }
-            if last != Errno::EXIST {
-                break;
-            }
-        }
-        Err(Error::io("create a file in", &self.parent, last))
     }
 
     fn check_name(&self) -> Result<(), Error> {
@@ -202,7 +104,7 @@ impl Destination {
         }
     }
 
-    fn lock(&self, if_locked: IfLocked) -> Result<(), Error> {
+    fn wait(&self, if_locked: IfLocked) -> Result<(), Error> {
         let parent = || self.parent.clone();
         match rfs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
@@ -228,6 +130,117 @@ impl Destination {
                 let _ = rfs::unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }
         }
+    }
+}
+
+impl Destination {
+    /// An empty file beside the target, open for reading and writing, without a name.
+    pub fn stage(&self) -> Result<File, Error> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rfs::openat(&self.0.directory, ".", flags, mode) {
+            Ok(file) => Ok(file.into()),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => self.stage_named(mode),
+            Err(errno) => Err(Error::io("create a file in", &self.0.parent, errno)),
+        }
+    }
+
+    /// A file system without unnamed files: the name is gone before anything is written, and
+    /// [`Self::publish`] copies the image to a named file.
+    fn stage_named(&self, mode: Mode) -> Result<File, Error> {
+        let (name, file) = self.create_temporary(mode)?;
+        rfs::unlinkat(&self.0.directory, &*name, AtFlags::empty())
+            .map_err(|errno| Error::io("create a file in", &self.0.parent, errno))?;
+        Ok(file)
+    }
+
+    /// Gives a staged image its name.
+    pub fn publish(self, staged: Staged) -> Result<Published, Error> {
+        let path = self.0.path();
+        let failed = |errno| Error::io("publish", &path, errno);
+        let size = staged.size();
+        let file = staged.into_file();
+        rfs::fchmod(&file, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(failed)?;
+        rfs::fsync(&file).map_err(failed)?;
+
+        // A signal now waits until the name is either given or taken back.
+        let _critical = signals::hold();
+        let temporary = self.link(&file)?;
+        let flags = if self.0.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let renamed = self.0.check_name().and_then(|()| {
+            let dir = &self.0.directory;
+            match rfs::renameat_with(dir, &*temporary, dir, &*self.0.name, flags) {
+                // File systems without RENAME_NOREPLACE: the directory is locked and was checked.
+                Err(Errno::INVAL) if !self.0.replace => {
+                    rfs::renameat(dir, &*temporary, dir, &*self.0.name).map_err(failed)
+                }
+                Err(Errno::EXIST) => Err(Error::Exists { path: path.clone() }),
+                result => result.map_err(failed),
+            }
+        });
+        if let Err(error) = renamed {
+            // The next run reclaims it if even this fails.
+            let _ = rfs::unlinkat(&self.0.directory, &*temporary, AtFlags::empty());
+            return Err(error);
+        }
+        rfs::fsync(&self.0.directory).map_err(failed)?;
+        Ok(Published { path, size })
+    }
+
+    /// Names an unnamed file; where it cannot be linked, a named copy of it.
+    fn link(&self, file: &File) -> Result<std::ffi::OsString, Error> {
+        use std::os::fd::AsRawFd;
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        for attempt in 0..TRIES {
+            let name = temporary_name(attempt);
+            let linked = rfs::linkat(
+                rfs::CWD,
+                &*unnamed,
+                &self.0.directory,
+                &*name,
+                AtFlags::SYMLINK_FOLLOW,
+            );
+            match linked {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                // No link to a file that had a name once (stage_named), or no /proc.
+                Err(Errno::NOENT | Errno::XDEV | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return self.copy(file);
+                }
+                Err(errno) => return Err(Error::io("publish", &self.0.path(), errno)),
+            }
+        }
+        Err(Error::io("publish", &self.0.path(), Errno::EXIST))
+    }
+
+    fn copy(&self, file: &File) -> Result<std::ffi::OsString, Error> {
+        let (name, mut copy) = self.create_temporary(Mode::RUSR | Mode::WUSR)?;
+        let copied = io::Seek::rewind(&mut &*file)
+            .and_then(|()| io::copy(&mut &*file, &mut copy))
+            .and_then(|_| Ok(rfs::fchmod(&copy, Mode::RUSR | Mode::RGRP | Mode::ROTH)?))
+            .and_then(|()| copy.sync_all());
+        copied.map_err(|error| {
+            let _ = rfs::unlinkat(&self.0.directory, &*name, AtFlags::empty());
+            Error::Io { action: "publish", path: self.0.path(), error }
+        })?;
+        Ok(name)
+    }
+
+    fn create_temporary(&self, mode: Mode) -> Result<(std::ffi::OsString, File), Error> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut last = Errno::EXIST;
+        for attempt in 0..TRIES {
+            let name = temporary_name(attempt);
+            match rfs::openat(&self.0.directory, &*name, flags, mode) {
+                Ok(file) => return Ok((name, file.into())),
+                Err(errno) => last = errno,
+            }
+            if last != Errno::EXIST {
+                break;
+            }
+        }
+        Err(Error::io("create a file in", &self.0.parent, last))
     }
 }
 

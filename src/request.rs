@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::cli::{
     ConvertArgs, DenyArg, FormatArg, SourceArgs, TrustArgs, VerifyArgs, WhiteoutsArg,
 };
@@ -15,11 +17,12 @@ use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::image::erofs::{self, Compression};
 use crate::limits::Limits;
+use crate::oci::name::extension_in_tag;
 use crate::oci::{ImageName, Platform, Reference, RegistryOptions, RetryPolicy, SourceOptions};
 use crate::publish::IfLocked;
 use crate::sysext::{Repair, Repairs, Whiteouts};
 use crate::trust::{SignerOptions, Words};
-use crate::verify::SignedIdentity;
+use crate::verify::{Demands, SignedIdentity};
 
 /// A conversion, as the user means it.
 #[derive(Debug)]
@@ -75,8 +78,6 @@ pub struct Checks {
     pub require_name: bool,
     /// `--deny-digests`
     pub revoked: Vec<PathBuf>,
-    /// `--max-age`
-    pub max_age: Option<Duration>,
     /// `--allow-downgrade`
     pub allow_downgrade: bool,
     /// `--state-dir`
@@ -178,8 +179,8 @@ impl Request {
             Some(threads) => threads,
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
-        let mut image = Wanted::new(reference, &args.trust, &args.source, &limits)?;
-        image.checks.name = Some(name.clone());
+        let mut image =
+            Wanted::new(reference, Some(name.clone()), &args.trust, &args.source, &limits)?;
         if args.insecure_skip_signature {
             image.trust = Trust::Nobody;
         }
@@ -203,22 +204,19 @@ impl Wanted {
     /// Finds the meaning of a verification's words.
     pub fn from_args(args: &VerifyArgs) -> crate::error::Result<Self> {
         let reference: Reference = args.reference.parse()?;
-        let mut limits = Limits::default();
-        for limit in &args.limit {
-            limits.set(&limit.name, limit.value);
-        }
+        let limits = Limits::with(&args.limit);
         // Where a copy lies says nothing of what it is called.
         let of_reference = match reference {
             Reference::Registry { .. } => Some(name_of(&reference)),
             _ => None,
         };
-        let mut image = Self::new(reference, &args.trust, &args.source, &limits)?;
-        image.checks.name = args.name.clone().or(of_reference);
-        Ok(image)
+        let name = args.name.clone().or(of_reference);
+        Self::new(reference, name, &args.trust, &args.source, &limits)
     }
 
     fn new(
         reference: Reference,
+        name: Option<String>,
         trust: &TrustArgs,
         source: &SourceArgs,
         limits: &Limits,
@@ -234,18 +232,25 @@ impl Wanted {
             limits: limits.clone(),
             ..RegistryOptions::default()
         };
+        let words = Words {
+            demands: demands(&reference, name.clone(), trust)?,
+            signer: SignerOptions::from_args(&trust.signer)?,
+            keys: trust.key.clone(),
+            policy: trust.policy.clone(),
+            registries_d: trust.registries_d.clone(),
+            identity: signed_identity(trust)?,
+        };
         Ok(Self {
             reference,
             platform: source.platform.as_deref().map(str::parse).transpose()?,
             source: SourceOptions { limits: limits.clone(), registry, ..SourceOptions::default() },
             registries_conf: source.registries_conf.clone(),
-            trust: Trust::Signature(Box::new(words(trust)?)),
+            trust: Trust::Signature(Box::new(words)),
             checks: Checks {
-                name: None,
+                name,
                 rename: trust.rename,
                 require_name: trust.require_name,
                 revoked: trust.deny_digests.clone(),
-                max_age: trust.max_age,
                 allow_downgrade: trust.allow_downgrade,
                 state: trust.state_dir.clone(),
             },
@@ -253,34 +258,43 @@ impl Wanted {
     }
 }
 
-fn words(args: &TrustArgs) -> crate::error::Result<Words> {
-    let identity = match &args.signed_identity {
-        None => SignedIdentity::Asked,
-        Some(text) => text.parse().map_err(|problem| {
-            Error::new(
-                format!("--signed-identity: {problem}"),
-                "give a repository, such as quay.io/travier/sysexts, or \"any\"",
-            )
-        })?,
-    };
+fn signed_identity(args: &TrustArgs) -> Result<SignedIdentity, Error> {
+    let Some(text) = &args.signed_identity else { return Ok(SignedIdentity::Asked) };
+    text.parse().map_err(|problem| {
+        Error::new(
+            format!("--signed-identity: {problem}"),
+            "give a repository, such as quay.io/travier/sysexts, or \"any\"",
+        )
+    })
+}
+
+/// What a signature must say besides the image; `name` is the extension's.
+fn demands(
+    reference: &Reference,
+    name: Option<String>,
+    args: &TrustArgs,
+) -> Result<Demands, Error> {
     let mut annotations = BTreeMap::new();
     for (key, value) in &args.annotation {
         if annotations.insert(key.clone(), value.clone()).is_some_and(|other| other != *value) {
             return Err(Error::new(
                 format!("--annotation: found {key:?} with two values, expected one"),
                 "a signature says each thing once: leave one of them away",
-            )
-            .into());
+            ));
         }
     }
-    Ok(Words {
-        signer: SignerOptions::from_args(&args.signer)?,
-        keys: args.key.clone(),
-        policy: args.policy.clone(),
-        registries_d: args.registries_d.clone(),
-        identity,
+    Ok(Demands {
         annotations,
+        earliest: args.max_age.map(|max_age| earliest(max_age, Timestamp::now())),
+        extension: name.filter(|_| !args.rename),
+        tag: reference.followed().map(|(_, tag)| tag.to_owned()),
     })
+}
+
+/// When a signature may have been made at the earliest, if none may be older than `max_age`.
+fn earliest(max_age: Duration, now: Timestamp) -> Timestamp {
+    let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
+    now.checked_sub(max_age).unwrap_or(Timestamp::MIN)
 }
 
 fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
@@ -424,16 +438,6 @@ fn visible(name: String) -> Result<String, Error> {
         ));
     }
     Ok(name)
-}
-
-/// The extension in a tag that starts with a release: `iwd` in `41.iwd`.
-pub(crate) fn extension_in_tag(tag: &str) -> Option<&str> {
-    let (release, name) = tag.split_once('.')?;
-    let is_release = !release.is_empty() && release.bytes().all(|b| b.is_ascii_digit());
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    let ends_well =
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-'));
-    (is_release && starts_well && ends_well).then_some(name)
 }
 
 /// The extension in a layout's ref name, which may be a tag or a whole reference.

@@ -15,6 +15,8 @@ mod common;
 mod certificates;
 #[path = "bundles/conformance.rs"]
 mod conformance;
+#[path = "bundles/demands.rs"]
+mod demands;
 #[path = "bundles/logs.rs"]
 mod logs;
 #[path = "bundles/mutations.rs"]

@@ -26,7 +26,7 @@ fn cosign_accepts_what_each_signer_writes() {
     );
     for signer in Signer::ALL {
         if signer.program().is_none() {
-            common::say_not_run(&format!("no {signer:?}"));
+            common::data::say_not_run(&format!("no {signer:?}"));
             continue;
         }
         let key = signer.new_key().unwrap();

@@ -96,7 +96,7 @@ fn systemd_merges_the_image_and_its_program_runs() {
 #[test]
 fn a_real_extension_merges_and_its_programs_run() {
     let storage = shared!("images/registry-storage");
-    let key = need!(common::shared_path("images/e2e-signing-key.pub"), "no shared data");
+    let key = need!(common::data::path("images/e2e-signing-key.pub"), "no shared data");
     if !tools::can_mount() {
         not_run!("mounting needs root and loop devices");
     }
@@ -111,7 +111,7 @@ fn a_real_extension_merges_and_its_programs_run() {
 
     for suite in [TRIXIE, FORKY] {
         let Some(sysext) = tools::of(suite, "systemd-sysext") else {
-            common::say_not_run(&format!("no systemd-sysext of Debian {suite}"));
+            common::data::say_not_run(&format!("no systemd-sysext of Debian {suite}"));
             continue;
         };
         let host = host(&work, suite, "ID=fedora\nVERSION_ID=43\n");

@@ -36,7 +36,7 @@ impl SharedRegistry {
 }
 
 fn key() -> Option<PathBuf> {
-    common::shared_path("images/e2e-signing-key.pub")
+    common::data::path("images/e2e-signing-key.pub")
 }
 
 /// The image is what GNU tar, setfiles and mkfs.erofs make of the layer, path by path.
@@ -109,7 +109,7 @@ fn a_moved_repository_is_refused_unless_named() {
 fn what_is_not_signed_by_the_key_is_refused() {
     let storage = shared!("images/registry-storage");
     let key = need!(key(), "no shared data").display().to_string();
-    let other = need!(common::shared_path("keys"), "no shared data");
+    let other = need!(common::data::path("keys"), "no shared data");
     let other = fs::read_dir(other).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
     let other = other.display().to_string();
     let shared = need!(SharedRegistry::start(storage, PORT), "no docker-registry");

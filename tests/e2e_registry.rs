@@ -84,7 +84,7 @@ fn the_signature_of_each_signer_is_accepted() {
     let stranger = Signer::OpenSsl.new_key().unwrap();
     for signer in Signer::ALL {
         if signer.program().is_none() || signer.new_key().is_none() {
-            common::say_not_run(&format!("no {signer:?}"));
+            common::data::say_not_run(&format!("no {signer:?}"));
             continue;
         }
         let name = format!("test/{}:1.sample", format!("{signer:?}").to_lowercase());

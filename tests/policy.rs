@@ -14,6 +14,8 @@ mod binding;
 mod cases;
 #[path = "policy/files.rs"]
 mod files;
+#[path = "policy/judges.rs"]
+mod judges;
 #[path = "policy/mirrors.rs"]
 mod mirrors;
 #[path = "policy/pki.rs"]

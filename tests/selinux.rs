@@ -8,7 +8,6 @@ mod selinux_judge;
 
 use std::fmt::Write;
 use std::io::Read;
-use std::path::PathBuf;
 
 use oci2sysext::error::{ExitCode, Fault};
 use oci2sysext::selinux::{Error, FileContexts, Lookup, PolicyFiles};
@@ -67,25 +66,11 @@ fn answer(contexts: &FileContexts, question: &Question) -> String {
     }
 }
 
-fn shared(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
-        PathBuf::from,
-    );
-    let path = root.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none(), "no {}", path.display());
-    eprintln!("not run: {test} (no shared data)");
-    None
-}
-
 /// A policy, and path, mode and label of many files.
 type Fedora = (PolicyFiles, Vec<(Vec<u8>, u16, Vec<u8>)>);
 
-fn fedora(test: &str) -> Option<Fedora> {
-    let root = shared(test, "data/selinux/fedora-37")?;
+fn fedora() -> Option<Fedora> {
+    let root = common::data::needed("selinux/fedora-37")?;
     let files = root.join("etc/selinux/targeted/contexts/files");
     let read = |suffix: &str| std::fs::read(files.join(format!("file_contexts{suffix}"))).ok();
     let policy = PolicyFiles {
@@ -151,7 +136,7 @@ fn a_final_newline_is_passed_over() {
 
 #[test]
 fn every_label_of_a_fedora_host_is_found() {
-    let Some((policy, labels)) = fedora("every_label_of_a_fedora_host_is_found") else { return };
+    let Some((policy, labels)) = fedora() else { return };
     let contexts = FileContexts::parse(&policy).unwrap();
     assert_eq!(labels.len(), 22_010);
     for (path, mode, label) in &labels {
@@ -165,7 +150,7 @@ fn every_label_of_a_fedora_host_is_found() {
 #[cfg(feature = "libselinux")]
 #[test]
 fn libselinux_agrees_on_a_fedora_host() {
-    let Some((policy, labels)) = fedora("libselinux_agrees_on_a_fedora_host") else { return };
+    let Some((policy, labels)) = fedora() else { return };
     let judge = oci2sysext::selinux::libselinux::Libselinux::open(&policy).unwrap();
     // libselinux 3.4 takes 100 µs for each.
     for (path, mode, label) in labels.iter().step_by(7) {
@@ -176,7 +161,7 @@ fn libselinux_agrees_on_a_fedora_host() {
 
 #[test]
 fn threads_share_a_policy() {
-    let Some((policy, labels)) = fedora("threads_share_a_policy") else { return };
+    let Some((policy, labels)) = fedora() else { return };
     let contexts = FileContexts::parse(&policy).unwrap();
     std::thread::scope(|scope| {
         for part in labels.chunks(6000) {

@@ -4,6 +4,8 @@
 
 #[path = "common/blob.rs"]
 mod blob;
+#[path = "common/data.rs"]
+mod data;
 #[path = "common/tars.rs"]
 mod tars;
 

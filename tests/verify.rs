@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use oci2sysext::error::{ExitCode, Fault};
 use oci2sysext::oci::{Digest, Repository};
 use oci2sysext::verify::{
-    Candidate, Claim, Comparison, Error, NamedKey, Policy, PublicKey, Reason, Signed,
+    Candidate, Claim, Comparison, Demands, Error, NamedKey, Policy, PublicKey, Reason, Signed,
     SignedIdentity, image,
 };
 use serde::Deserialize;
@@ -262,8 +262,8 @@ fn the_policy_says_which_name_must_be_signed() {
 fn demanded_annotations_must_be_signed() {
     let vector = vector("signatures/good", "payload-annotations");
     let verdict = |name: &str, value: &str| {
-        let demanded = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let policy = vector.policy().with_annotations(demanded);
+        let annotations = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let policy = vector.policy().with_demands(Demands { annotations, ..Demands::default() });
         image(&claim(), &[vector.candidate()], &policy).map_err(|error| reason(&error).clone())
     };
     assert_eq!(verdict("name", "hello").unwrap().annotations["version"], "1");

@@ -2,26 +2,22 @@
 //! a repository; a registry can still serve another image of it under the tag (row 37), or an
 //! older one (row 38).
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::{Admitted, Error};
+use super::{Error, Verdict};
 use crate::error::Result;
-use crate::oci::{Digest, ImageConfig, Platform, Reference, Resolved};
-use crate::request::{Checks, Trust, Wanted, extension_in_tag};
+use crate::oci::{Digest, ImageConfig, Platform, Repository, Resolved};
+use crate::request::{Checks, Trust, Wanted};
 use crate::trust::{Accepted, Revoked, State, Tracked, TrustSources};
-use crate::verify::{LayerDescriptor, SignedName, Verified};
+use crate::verify::{LayerDescriptor, Verified};
 
 /// Where images say their name.
 const TITLE: &str = "org.opencontainers.image.title";
 /// What the user misses without a state.
 const NOT_REMEMBERED: &str =
     "there is no place to remember this image at, so an older one will not be noticed";
-/// Where a signature says the image's name.
-const NAME: &str = "name";
 
 /// What is read before the network is asked.
 #[derive(Debug)]
-pub struct Precautions<'r> {
+pub(super) struct Precautions<'r> {
     wanted: &'r Wanted,
     revoked: Revoked,
     state: Option<State>,
@@ -31,7 +27,7 @@ pub struct Precautions<'r> {
 #[derive(Debug)]
 pub struct Bound<'r> {
     wanted: &'r Wanted,
-    name_is_signed: bool,
+    is_named: bool,
     newest: Option<(State, Tracked, Accepted)>,
 }
 
@@ -81,32 +77,30 @@ impl<'r> Precautions<'r> {
         Ok(())
     }
 
-    /// Refuses an image that is revoked, signed too long ago, of another name, or older than the
-    /// one before it.
+    /// Refuses an image that is revoked, of another name, or older than the one before it.
     pub fn check_image(
         self,
-        admitted: &Admitted,
+        digest: Digest,
+        verdict: &Verdict,
         config: &ImageConfig,
         layers: &[Verified<LayerDescriptor>],
     ) -> Result<Bound<'r>> {
-        self.check_digest("image configuration", admitted.manifest.config.digest)?;
+        self.check_digest("image configuration", verdict.manifest.config.digest)?;
         for layer in layers {
             self.check_digest("layer", layer.descriptor.digest)?;
             self.check_digest("layer", layer.diff_id)?;
         }
         let Self { wanted, state, .. } = self;
         if matches!(wanted.trust, Trust::Nobody) {
-            return Ok(Bound { wanted, name_is_signed: true, newest: None });
+            return Ok(Bound { wanted, is_named: true, newest: None });
         }
-        check_age(&wanted.checks, admitted.signed_at, Timestamp::now())?;
-        let tag = followed(wanted).map(|(_, tag)| tag);
-        let name_is_signed = check_names(&wanted.checks, tag, admitted, config)?;
+        let is_named = check_title(&wanted.checks, config)? || verdict.is_named;
         let newest = match (state, followed(wanted)) {
             (Some(state), Some((repository, tag))) => {
                 let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
                 let tracked = Tracked::new(repository, tag, &platform);
-                let mut accepted = Accepted::new(admitted.manifest_digest(), config.created_at());
-                accepted.signed_at = admitted.signed_at.map(|time| time.to_string());
+                let mut accepted = Accepted::new(digest, config.created_at());
+                accepted.signed_at = verdict.signed_at.map(|time| time.to_string());
                 if let Some(downgrade) = state.downgrade(&tracked, &accepted)? {
                     if !wanted.checks.allow_downgrade {
                         return Err(Error::Downgrade { downgrade }.into());
@@ -121,7 +115,7 @@ impl<'r> Precautions<'r> {
             }
             _ => None,
         };
-        Ok(Bound { wanted, name_is_signed, newest })
+        Ok(Bound { wanted, is_named, newest })
     }
 }
 
@@ -129,11 +123,11 @@ impl Bound<'_> {
     /// Demands or misses a signed name; `is_shipped` says whether the layer carries it.
     pub fn check_name(&self, is_shipped: bool) -> Result<Option<String>, Error> {
         let Checks { name, require_name, .. } = &self.wanted.checks;
-        if self.name_is_signed || is_shipped {
+        if self.is_named || is_shipped {
             return Ok(None);
         }
         if *require_name {
-            return Err(Error::NoName { expected: name.clone().unwrap_or_default() });
+            return Err(Error::NoName { expected: name.clone() });
         }
         // Nobody serves another image under a digest, or under the name of a file.
         Ok(followed(self.wanted).map(|(_, tag)| {
@@ -153,87 +147,20 @@ impl Bound<'_> {
     }
 }
 
-/// The tag that is followed, if a signature is asked for: what a digest names stays the same.
-fn followed(wanted: &Wanted) -> Option<(&crate::oci::Repository, &str)> {
-    match (&wanted.trust, &wanted.reference) {
-        (Trust::Signature(_), Reference::Registry { repository, tag: Some(tag), digest: None }) => {
-            Some((repository, tag))
-        }
-        _ => None,
-    }
+/// The tag that is followed, if a signature is asked for.
+fn followed(wanted: &Wanted) -> Option<(&Repository, &str)> {
+    wanted.reference.followed().filter(|_| matches!(wanted.trust, Trust::Signature(_)))
 }
 
-fn check_age(checks: &Checks, signed_at: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
-    let Some(max_age) = checks.max_age else { return Ok(()) };
-    let signed_at = signed_at.ok_or(Error::NoTime)?;
-    let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
-    let earliest = now.checked_sub(max_age).unwrap_or(Timestamp::MIN);
-    if signed_at < earliest {
-        let (found, earliest) = (signed_at.to_string(), earliest.to_string());
-        return Err(Error::TooOld { found, earliest });
-    }
-    Ok(())
-}
-
-/// Whether the signed image carries the extension's name, or the tag that it is asked for by;
-/// another name is refused.
-fn check_names(
-    checks: &Checks,
-    tag: Option<&str>,
-    admitted: &Admitted,
-    config: &ImageConfig,
-) -> Result<bool, Error> {
-    // skopeo signs the tag, too; it may have been copied since, but not to another name's.
-    let names = admitted.names.iter().filter_map(|name| SignedName::parse(name).ok());
-    let tags: Vec<_> = names.filter_map(|name| name.tag).filter(|_| tag.is_some()).collect();
-    let of_tag = tags.iter().filter_map(|tag| Some((extension_in_tag(tag)?, "signed tag")));
-    let of_signature = admitted.annotations.iter().filter_map(|annotations| {
-        Some((annotations.get(NAME)?.as_str()?, "annotation name of the signature"))
-    });
-    let title = config.label(TITLE).map(|title| (title, "label org.opencontainers.image.title"));
-    let mut is_signed = tags.iter().any(|signed| Some(&**signed) == tag);
-    for (found, from) in of_tag.chain(of_signature).chain(title) {
-        match &checks.name {
-            Some(expected) if found != expected && !checks.rename => {
-                let (found, expected) = (found.to_owned(), expected.clone());
-                return Err(Error::OtherName { found, from, expected });
-            }
-            // In `verify` of a local copy, any name will do.
-            _ => is_signed = true,
+/// Whether the image's configuration, which is covered by the signature, says its name; another
+/// one than the extension's is refused.
+fn check_title(checks: &Checks, config: &ImageConfig) -> Result<bool, Error> {
+    let Some(found) = config.label(TITLE) else { return Ok(false) };
+    match &checks.name {
+        Some(expected) if found != expected && !checks.rename => {
+            Err(Error::OtherName { found: found.to_owned(), expected: expected.clone() })
         }
-    }
-    Ok(is_signed)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn checks(max_age: Option<u64>) -> Checks {
-        Checks {
-            name: None,
-            rename: false,
-            require_name: false,
-            revoked: Vec::new(),
-            max_age: max_age.map(Duration::from_secs),
-            allow_downgrade: false,
-            state: None,
-        }
-    }
-
-    #[test]
-    fn an_age_counts_from_when_it_was_signed() {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let verdict = |max_age, signed_at: Option<i64>| {
-            let signed_at = signed_at.map(|second| Timestamp::from_second(second).unwrap());
-            check_age(&checks(max_age), signed_at, now)
-        };
-        assert!(verdict(None, None).is_ok());
-        assert!(matches!(verdict(Some(u64::MAX), None), Err(Error::NoTime)));
-        assert!(verdict(Some(100), Some(999_900)).is_ok());
-        assert!(matches!(verdict(Some(100), Some(999_899)), Err(Error::TooOld { .. })));
-        assert!(verdict(Some(u64::MAX), Some(-1)).is_ok());
+        // In `verify` of a local copy, any name will do.
+        _ => Ok(true),
     }
 }

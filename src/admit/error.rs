@@ -29,28 +29,38 @@ pub enum Error {
         /// Two of them.
         digests: [Digest; 2],
     },
+    /// A policy wants the image itself signed; a signature of its index does not count (P5).
+    #[error(
+        "found no signature of {image}, which {origin} demands besides any of its index {index}"
+    )]
+    UnsignedInstance {
+        /// The image.
+        image: Digest,
+        /// The index that it was selected from.
+        index: Digest,
+        /// Where the policy is from.
+        origin: TrustOrigin,
+    },
     /// The image carries another name than the extension is to have (row 37).
     #[error(
-        "the image calls itself {:?} ({from}), expected {:?}",
+        "the image calls itself {:?} (label org.opencontainers.image.title), expected {:?}",
         Escaped(found.as_bytes()).to_string(),
         Escaped(expected.as_bytes()).to_string()
     )]
     OtherName {
-        /// The name that was signed with the image.
+        /// The name in its configuration.
         found: String,
-        /// What carries it.
-        from: &'static str,
         /// The extension's name.
         expected: String,
     },
     /// The image carries no name, and it must (`--require-name`).
     #[error(
-        "the image carries no name, expected {:?}: the tag is not signed",
-        Escaped(expected.as_bytes()).to_string()
+        "the image carries no name, expected {}: the tag is not signed",
+        expected.as_ref().map_or("one".to_owned(), |name| Escaped(name.as_bytes()).to_string())
     )]
     NoName {
-        /// The extension's name.
-        expected: String,
+        /// The extension's name, where the user gave one.
+        expected: Option<String>,
     },
     /// The image, its index or one of its layers is revoked (`--deny-digests`).
     #[error("the {what} {digest} is in the list of --deny-digests, expected none that is")]
@@ -71,23 +81,12 @@ pub enum Error {
         /// What was found, and what was accepted before.
         downgrade: Downgrade,
     },
-    /// The image was signed too long ago (`--max-age`).
-    #[error("the image was signed at {found}, expected no earlier than {earliest}")]
-    TooOld {
-        /// When it was signed.
-        found: String,
-        /// What the user accepts.
-        earliest: String,
-    },
-    /// Nobody says when the image was signed (`--max-age`).
-    #[error("no accepted signature says when it was made, expected that it does for --max-age")]
-    NoTime,
 }
 
 impl Fault for Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NotLookedAt { .. } => ExitCode::Signature,
+            Self::NotLookedAt { .. } | Self::UnsignedInstance { .. } => ExitCode::Signature,
             Self::NoRequirement => ExitCode::Trust,
             _ => ExitCode::Identity,
         }
@@ -96,14 +95,13 @@ impl Fault for Error {
     fn id(&self) -> &'static str {
         match self {
             Self::NotLookedAt { .. } => "admit.not-looked-at",
+            Self::UnsignedInstance { .. } => "admit.unsigned-instance",
             Self::NoRequirement => "admit.no-requirement",
             Self::DifferentDigests { .. } => "admit.different-digests",
             Self::OtherName { .. } => "admit.other-name",
             Self::NoName { .. } => "admit.no-name",
             Self::Revoked { .. } => "admit.revoked",
             Self::Downgrade { .. } => "admit.downgrade",
-            Self::TooOld { .. } => "admit.too-old",
-            Self::NoTime => "admit.no-time",
         }
     }
 
@@ -112,6 +110,9 @@ impl Fault for Error {
             Self::NotLookedAt { .. } => {
                 "add a file to /etc/containers/registries.d with use-sigstore-attachments: true \
                  for the registry (containers-registries.d(5))"
+            }
+            Self::UnsignedInstance { .. } => {
+                "ask the publisher to sign the images, too, not only the index: cosign sign --recursive"
             }
             Self::NoRequirement => "give the publisher's key with --key FILE",
             Self::DifferentDigests { .. } => {
@@ -130,13 +131,6 @@ impl Fault for Error {
             Self::Downgrade { .. } => {
                 "if the publisher went back to it on purpose: --allow-downgrade; else somebody \
                  serves you an old image"
-            }
-            Self::TooOld { .. } => {
-                "ask the publisher for a new signature, or allow more: --max-age TIME"
-            }
-            Self::NoTime => {
-                "only signatures in a transparency log or with a timestamp say so: leave \
-                 --max-age away"
             }
         }
         .to_owned()

@@ -1,14 +1,14 @@
 //! `oci2sysext REFERENCE`: the conversion, and what the user hears of it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use super::terminal::{self, Bar};
 use crate::cli::ConvertArgs;
 use crate::convert::convert;
 use crate::error::Result;
-use crate::report::{Report, Summary};
+use crate::publish;
+use crate::report::Summary;
 use crate::request::Request;
-use crate::{image, publish};
 
 /// Converts an image as the command line says.
 pub fn run(args: &ConvertArgs) -> Result<()> {
@@ -19,28 +19,13 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     terminal::clear();
     let report = report?;
     if !args.quiet {
-        // The image is there, whether anybody hears of it or not.
-        let _ = write!(io::stderr(), "{}", Summary { report: &report, verbose: args.verbose > 0 });
+        terminal::say(Summary { report: &report, verbose: args.verbose > 0 });
     }
     if let Some(path) = &args.report {
-        let mut bytes =
-            serde_json::to_vec_pretty(&report).map_err(|e| image::Error::Io(e.into()))?;
-        bytes.push(b'\n');
-        publish::report(path, &bytes)?;
+        publish::report(path, terminal::json(&report)?.as_bytes())?;
     }
     if args.json {
-        print_report(&report)?;
+        terminal::print_json(&report)?;
     }
     Ok(())
-}
-
-fn print_report(report: &Report) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(report).map_err(|e| image::Error::Io(e.into()))?;
-    text.push('\n');
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(publish::Error::Report { path: "/dev/stdout".into(), error }.into()),
-        Ok(()) => Ok(()),
-    }
 }

@@ -1,9 +1,9 @@
 //! `oci2sysext explain IMAGE|REFERENCE`: what merging an extension does on a host.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::path::Path;
 
-use super::open;
+use super::{open, terminal};
 use crate::cli::ConvertArgs;
 use crate::convert::{Progress, draft};
 use crate::error::Result;
@@ -30,17 +30,8 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         found.warnings = changes.warnings;
         found
     };
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&found).map_err(|e| image::Error::Io(e.into()))?;
-        format!("{json}\n")
-    } else {
-        found.to_string()
-    };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written.map_err(image::Error::Io)?),
-    }
+    let text = if args.json { terminal::json(&found)? } else { found.to_string() };
+    Ok(terminal::print(&text)?)
 }
 
 fn of_image(

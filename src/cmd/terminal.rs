@@ -1,12 +1,15 @@
-//! What a user sees while a run goes on: messages, and a progress bar below them.
+//! What a user sees: results, messages while a run goes on, and a progress bar below them.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tracing::Level;
 
 use crate::convert::Progress;
+use crate::publish;
 use crate::verify::LayerDescriptor;
 
 /// Messages go to standard error: warnings, with -v what is done, with -vv what is fetched.
@@ -25,6 +28,36 @@ pub fn log(quiet: bool, verbose: u8) {
         .with_target(false)
         .without_time()
         .try_init();
+}
+
+/// Prints a result on standard output; that whoever reads has seen enough is no error.
+pub fn print(text: &str) -> Result<(), publish::Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(publish::Error::Report { path: "/dev/stdout".into(), error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a result on standard output, as JSON.
+pub fn print_json(value: &impl Serialize) -> Result<(), publish::Error> {
+    print(&json(value)?)
+}
+
+/// A result as JSON, on lines of its own.
+pub fn json(value: &impl Serialize) -> Result<String, publish::Error> {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => Ok(text + "\n"),
+        Err(error) => {
+            Err(publish::Error::Report { path: "/dev/stdout".into(), error: error.into() })
+        }
+    }
+}
+
+/// Tells the user on standard error; what is done is done, whether anybody hears of it or not.
+pub fn say(text: impl fmt::Display) {
+    let _ = write!(io::stderr(), "{text}");
 }
 
 /// The bar that is on the terminal: messages are written above it.

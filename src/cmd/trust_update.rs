@@ -1,8 +1,8 @@
 //! `oci2sysext trust update`: fetches the current authorities and logs. Nothing else asks for them.
 
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
+use super::terminal;
 use crate::cli::UpdateArgs;
 use crate::error::Result;
 use crate::escape::Escaped;
@@ -14,6 +14,6 @@ pub fn run(args: &UpdateArgs) -> Result<()> {
     let written = trust::update(&TrustSources::default(), &args.mirror, root, file)?;
     let written = Escaped(written.as_os_str().as_bytes());
     let mirror = Escaped(args.mirror.as_bytes());
-    let _ = writeln!(io::stderr(), "{written}: what {mirror} has now");
+    terminal::say(format_args!("{written}: what {mirror} has now\n"));
     Ok(())
 }

@@ -1,19 +1,16 @@
 //! `oci2sysext verify REFERENCE`: whether an image would be accepted, and why; no layer is fetched.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use super::terminal;
-use crate::admit::{self, Examination, Precautions};
+use crate::admit::Found;
 use crate::cli::VerifyArgs;
 use crate::error::Result;
 use crate::escape::Escaped;
-use crate::image;
 use crate::oci::{Digest, Platform, Reference};
 use crate::publish;
 use crate::report::{self, Finding, Verification, Warning};
 use crate::request::Wanted;
-use crate::verify;
 
 /// Examines the image, and says what was found.
 pub fn run(args: &VerifyArgs) -> Result<()> {
@@ -33,45 +30,36 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     found.accepted = result.is_ok();
     found.error = result.as_ref().err().map(crate::error::Error::to_json);
     if !args.quiet {
-        eprint!("{}", talk(args, &found));
+        terminal::say(talk(args, &found));
     }
-    print(args, &found).map_err(image::Error::Io)?;
+    print(args, &found)?;
     result
 }
 
 /// All that a conversion demands before it fetches a layer.
 fn examine(args: &VerifyArgs, found: &mut Verification) -> Result<()> {
     let wanted = Wanted::from_args(args)?;
-    let decision = admit::trusted(&wanted)?;
-    let precautions = Precautions::new(&wanted)?;
-    let mut source = admit::open(&wanted)?;
-    let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
-    let resolved = source.resolve(&platform)?;
-    let index = resolved.index.as_ref().map(|index| index.digest);
+    let image = Found::find(&wanted)?;
+    let resolved = image.resolved();
     let of_source = found.source.insert(report::Source {
         reference: wanted.reference.to_string(),
         manifest: resolved.manifest.digest,
-        index,
-        platform: platform.to_string(),
+        index: resolved.index.as_ref().map(|index| index.digest),
+        platform: wanted.platform.clone().unwrap_or_else(Platform::host).to_string(),
         created: None,
     });
-    precautions.check_resolved(&resolved)?;
-    let examination = Examination::new(&wanted, decision, &mut source, &resolved)?;
+    let examination = image.examine()?;
     found.signatures = examination.findings();
     let admitted = examination.admit()?;
-    let manifest = &admitted.manifest;
-    let config = verify::config(manifest, &source.config(&manifest.config)?)?;
-    resolved.check_platform(&config, wanted.platform.as_ref())?;
-    (of_source.platform, of_source.created) = (config.platform.to_string(), config.created.clone());
-    let layers = verify::layers(manifest, &config)?;
-    let bound = precautions.check_image(&admitted, &config, &layers)?;
-    if let Some(message) = bound.check_name(false)? {
+    of_source.platform = admitted.config.platform.to_string();
+    of_source.created.clone_from(&admitted.config.created);
+    if let Some(message) = admitted.bound.check_name(false)? {
         found.warnings.push(Warning { rule: "row 37", message });
     }
     found.digest = admitted.signed;
     found.pinned = admitted.signed.and_then(|digest| pinned(&wanted.reference, digest));
     found.signature = Some(admitted.signature);
-    bound.record();
+    admitted.bound.record();
     Ok(())
 }
 
@@ -94,23 +82,18 @@ fn write_digest(args: &VerifyArgs, found: &Verification) -> Result<()> {
 }
 
 /// Data: the report, or the one line that later steps want.
-fn print(args: &VerifyArgs, found: &Verification) -> io::Result<()> {
-    let wants_digest = args.output_manifest_digest.as_deref() == Some(Path::new("-"));
-    let text = if args.json {
-        serde_json::to_string_pretty(found)?
-    } else if !found.accepted {
+fn print(args: &VerifyArgs, found: &Verification) -> Result<(), publish::Error> {
+    if args.json {
+        return terminal::print_json(found);
+    }
+    if !found.accepted {
         return Ok(());
-    } else {
-        let digest = found.digest.map(|digest| digest.to_string());
-        match found.pinned.clone().filter(|_| !wants_digest).or(digest) {
-            Some(line) => line,
-            None => return Ok(()),
-        }
-    };
-    match writeln!(io::stdout(), "{text}") {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+    }
+    let wants_digest = args.output_manifest_digest.as_deref() == Some(Path::new("-"));
+    let digest = found.digest.map(|digest| digest.to_string());
+    match found.pinned.clone().filter(|_| !wants_digest).or(digest) {
+        Some(line) => terminal::print(&format!("{line}\n")),
+        None => Ok(()),
     }
 }
 

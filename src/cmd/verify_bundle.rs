@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::terminal;
 use crate::cli::VerifyBundleArgs;
 use crate::error::Result;
 use crate::oci::{self, Digest};
@@ -38,7 +39,7 @@ pub fn run(args: &VerifyBundleArgs) -> Result<()> {
             format!("{:?} by {:?}{time}", certified.subject, certified.issuer)
         }
     };
-    eprintln!("{}: signed by {by}", proof.digest);
+    terminal::say(format_args!("{}: signed by {by}\n", proof.digest));
     Ok(())
 }
 

@@ -286,7 +286,9 @@ impl Transport for Layout {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
-        attached::both(digest, Ok(self.signatures(digest)), Ok(self.bundles(digest)))
+        let mut candidates = self.signatures(digest);
+        candidates.extend(self.bundles(digest));
+        Ok(candidates)
     }
 }
 

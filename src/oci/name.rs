@@ -131,6 +131,16 @@ pub(crate) fn is_tag(text: &str) -> bool {
         && text.chars().all(|c| word(c) || c == '.' || c == '-')
 }
 
+/// The extension in a tag that starts with a release: `iwd` in `41.iwd`.
+pub(crate) fn extension_in_tag(tag: &str) -> Option<&str> {
+    let (release, name) = tag.split_once('.')?;
+    let is_release = !release.is_empty() && release.bytes().all(|b| b.is_ascii_digit());
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let ends_well =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-'));
+    (is_release && starts_well && ends_well).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,15 @@ impl Reference {
             _ => None,
         }
     }
+
+    /// The repository and the tag, where the tag decides which image is meant: what a digest names
+    /// stays the same.
+    pub fn followed(&self) -> Option<(&Repository, &str)> {
+        match self {
+            Self::Registry { repository, tag: Some(tag), digest: None } => Some((repository, tag)),
+            _ => None,
+        }
+    }
 }
 
 /// The transports of containers-transports(5) that we have not.

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::file::{self, Owner};
 use super::locations::existing;
 use super::policy_json::{Material, PolicyFile, Requirement, Signer, SigstoreSigned};
 use super::registries_d::RegistriesD;
 use super::scopes::Scopes;
 use super::{Decision, Error, MAX_CONFIGURATION, TrustOrigin, TrustSources, Words, keys};
-use jiff::Timestamp;
-
 use crate::verify::{
     Authorities, CertificateIdentity, CertificateSigner, Logs, Matcher, NamedKey, PkiSigner,
     PkiSubject, Policy, PublicKey, SignedIdentity, TrustRoot,
@@ -52,7 +52,7 @@ pub(super) fn by_policy(
                     Signer::Keys(_) => words.signer.with_transparency(policy, sources)?,
                     _ => policy,
                 };
-                policies.push(policy.with_annotations(words.annotations.clone()));
+                policies.push(policy.with_demands(words.demands.clone()));
             }
         }
     }

@@ -29,14 +29,13 @@ pub use signer::{Roots, SignerOptions, artifact_policy};
 pub use state::{Accepted, Downgrade, State, Tracked};
 pub use update::update;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::oci::{Place, Reference, Repository};
-use crate::verify::{KeyError, Policy, SignedIdentity, TrustRootError};
+use crate::verify::{Demands, KeyError, Policy, SignedIdentity, TrustRootError};
 
 /// More than any configuration file needs.
 const MAX_CONFIGURATION: u64 = 1 << 20;
@@ -228,8 +227,8 @@ pub struct Words {
     pub identity: SignedIdentity,
     /// Whose certificate it must be, and which logs must have the signature.
     pub signer: SignerOptions,
-    /// `--annotation`: what must have been signed, too.
-    pub annotations: BTreeMap<String, String>,
+    /// What else a signature must say.
+    pub demands: Demands,
 }
 
 /// Whose word counts for one image: all of some policies, and at least one.
@@ -265,7 +264,7 @@ pub fn decide(
 ) -> Result<Decision, Error> {
     let identity = &words.identity;
     let alone = |origin, policy: Policy| {
-        let first = policy.with_annotations(words.annotations.clone());
+        let first = policy.with_demands(words.demands.clone());
         Decision { origin, first, others: Vec::new(), index: true, attachments: true }
     };
     if let Some(policy) = words.signer.policy(identity, sources)? {

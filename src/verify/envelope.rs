@@ -2,7 +2,6 @@
 //! (B3 to B7).
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::bundle::{Bundle, Content, Material, Version};
 use super::image::{Claim, Comparison, Signatory, Vouched};
@@ -79,16 +78,6 @@ pub(super) fn check(bytes: &[u8], claim: &Claim, policy: &Policy) -> Result<Vouc
         | SignedIdentity::Exactly(_)
         | SignedIdentity::Nameless => return Err(Reason::Nameless),
     };
-    for (name, expected) in policy.annotations() {
-        let found = subject.annotations.get(name);
-        if found.and_then(Value::as_str) != Some(expected) {
-            return Err(Reason::Annotation {
-                name: name.clone(),
-                found: found.map(ToString::to_string),
-                expected: expected.clone(),
-            });
-        }
-    }
     Ok(Vouched {
         signatory,
         digest,

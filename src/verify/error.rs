@@ -212,6 +212,31 @@ pub enum Reason {
         /// The value it must have.
         expected: String,
     },
+    /// It names another extension (row 37).
+    #[error(
+        "signed, but for the extension {:?} ({from}), expected {:?}",
+        short(found),
+        short(expected)
+    )]
+    OtherExtension {
+        /// The signed name.
+        found: String,
+        /// What carries it.
+        from: &'static str,
+        /// The extension's name.
+        expected: String,
+    },
+    /// It was made too long ago (`--max-age`).
+    #[error("signed at {found}, expected no earlier than {earliest}")]
+    TooOld {
+        /// When it was made.
+        found: Timestamp,
+        /// What the user accepts.
+        earliest: Timestamp,
+    },
+    /// Nobody says when it was made (`--max-age`).
+    #[error("signed, but nobody says when, expected that a log or a timestamp does")]
+    NoTime,
 }
 
 impl Reason {
@@ -219,9 +244,12 @@ impl Reason {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Unusable { exit_code, .. } => *exit_code,
-            Self::OtherName { .. } | Self::OtherSigner { .. } | Self::Nameless => {
-                ExitCode::Identity
-            }
+            Self::OtherName { .. }
+            | Self::OtherSigner { .. }
+            | Self::OtherExtension { .. }
+            | Self::TooOld { .. }
+            | Self::NoTime
+            | Self::Nameless => ExitCode::Identity,
             _ => ExitCode::Signature,
         }
     }
@@ -249,6 +277,12 @@ impl Fault for Error {
                 {
                     "verify.signer"
                 }
+                ExitCode::Identity
+                    if has(rejections, |r| matches!(r, Reason::OtherExtension { .. })) =>
+                {
+                    "verify.other-extension"
+                }
+                ExitCode::Identity if has(rejections, is_too_old) => "verify.too-old",
                 ExitCode::Identity => "verify.signed-name",
                 ExitCode::Signature => "verify.signature",
                 _ => "verify.signature-unusable",
@@ -268,26 +302,42 @@ impl Fault for Error {
                  --insecure-skip-signature converts it all the same"
             }
             Self::NoSignatureAccepted { rejections, .. } => match self.exit_code() {
-                ExitCode::Identity if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) => {
+                ExitCode::Identity
+                    if has(rejections, |r| matches!(r, Reason::OtherSigner { .. })) =>
+                {
                     "check --certificate-identity and --certificate-oidc-issuer; if they are the \
                      publisher's, do not use the image"
                 }
                 ExitCode::Identity if has(rejections, |r| matches!(r, Reason::Nameless)) => {
-                    "bundles name no repository: leave --signed-identity away, or say any"
+                    "bundles name no repository: ask the publisher for a signature in cosign's \
+                     older format, or demand no name"
+                }
+                ExitCode::Identity
+                    if has(rejections, |r| matches!(r, Reason::OtherExtension { .. })) =>
+                {
+                    "a registry can serve another image under the tag: do not use it, unless you \
+                     know that it is meant; then give it the name with --name, or keep yours with \
+                     --rename"
+                }
+                ExitCode::Identity if has(rejections, is_too_old) => {
+                    "ask the publisher for a new signature, in a transparency log or with a \
+                     timestamp; or allow more: --max-age TIME"
                 }
                 ExitCode::Signature if has(rejections, |r| matches!(r, Reason::Clock { .. })) => {
                     "set the clock of this machine"
                 }
                 ExitCode::Identity => {
                     "if the image was copied or its repository moved, name the signed one: \
-                     --signed-identity REPOSITORY"
+                     --signed-identity REPOSITORY, or signedIdentity in the policy"
                 }
                 ExitCode::Signature => {
-                    "check that --key, or --certificate-identity, is this image's publisher's; if it \
+                    "check that the configured key or identity is this image's publisher's; if it \
                      is, do not use the image"
                 }
-                ExitCode::Limit => "if you trust the publisher with more, raise the limit: --limit signatures=N, \
-                     signature-size=N or bundle-size=N",
+                ExitCode::Limit => {
+                    "if you trust the publisher with more, raise the limit: --limit signatures=N, \
+                     signature-size=N or bundle-size=N"
+                }
                 ExitCode::Auth => "log in to the registry, or give --authfile FILE",
                 ExitCode::Io => "see that the image's files are readable",
                 _ => "try again, or another registry",
@@ -302,6 +352,10 @@ impl Fault for Error {
         }
         .to_owned()
     }
+}
+
+fn is_too_old(reason: &Reason) -> bool {
+    matches!(reason, Reason::TooOld { .. } | Reason::NoTime)
 }
 
 fn has(rejections: &[Rejection], is: impl Fn(&Reason) -> bool) -> bool {

@@ -89,6 +89,8 @@ pub struct Accepted {
     pub annotations: BTreeMap<String, Value>,
     /// When it was made, if a log or a timestamp authority that is believed says so.
     pub time: Option<Timestamp>,
+    /// Whether it says which extension the image is.
+    pub is_named: bool,
     /// The candidates that are not acceptable (row 14).
     pub rejected: Vec<Rejection>,
 }
@@ -133,7 +135,8 @@ impl Claim {
 
 /// Finds a candidate that is a signature of the image by the policy's keys for its name.
 ///
-/// All candidates are looked at, so that the bad ones can be reported beside a good one.
+/// All candidates are looked at, so that the bad ones can be reported beside a good one. Of several
+/// good ones, one that says which extension the image is comes before those that do not.
 ///
 /// # Errors
 ///
@@ -142,7 +145,8 @@ pub fn image(claim: &Claim, candidates: &[Candidate], policy: &Policy) -> Result
     if candidates.is_empty() {
         return Err(Error::Unsigned { image: claim.instance });
     }
-    let mut accepted = None;
+    let demands = policy.demands();
+    let mut accepted = Vec::new();
     let mut rejected = Vec::new();
     for candidate in candidates {
         let (origin, result) = match candidate {
@@ -157,25 +161,25 @@ pub fn image(claim: &Claim, candidates: &[Candidate], policy: &Policy) -> Result
                 (origin, Err(Reason::Unusable { problem, exit_code }))
             }
         };
-        match result {
-            Ok(statement) => {
-                accepted.get_or_insert((origin, statement));
-            }
+        match result.and_then(|vouched| demands.check(&vouched).map(|()| vouched)) {
+            Ok(vouched) => accepted.push((origin, demands.is_named(&vouched), vouched)),
             Err(reason) => rejected.push(Rejection { origin: origin.clone(), reason }),
         }
     }
-    let Some((origin, statement)) = accepted else {
+    accepted.sort_by_key(|(_, is_named, _)| !is_named);
+    let Some((origin, is_named, vouched)) = accepted.into_iter().next() else {
         return Err(Error::NoSignatureAccepted { image: claim.instance, rejections: rejected });
     };
     Ok(Accepted {
-        digest: Verified::assertion(statement.digest),
-        signed: statement.signed,
-        signatory: statement.signatory,
+        digest: Verified::assertion(vouched.digest),
+        signed: vouched.signed,
+        signatory: vouched.signatory,
         origin: origin.clone(),
-        signed_reference: statement.reference,
-        identity: statement.identity,
-        annotations: statement.annotations,
-        time: statement.time,
+        signed_reference: vouched.reference,
+        identity: vouched.identity,
+        annotations: vouched.annotations,
+        time: vouched.time,
+        is_named,
         rejected,
     })
 }

@@ -1,10 +1,9 @@
 //! The policy: whose signatures are accepted, and for which names.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::identity::SignedName;
-use super::{CertificateSigner, Keys, Logs, NamedKey, PkiSigner, Signer};
+use super::{CertificateSigner, Demands, Keys, Logs, NamedKey, PkiSigner, Signer};
 use crate::oci::Repository;
 use crate::oci::name::is_host_like;
 
@@ -40,7 +39,7 @@ pub struct Policy {
     signer: Signer,
     transparency: Option<Logs>,
     identity: SignedIdentity,
-    annotations: BTreeMap<String, String>,
+    demands: Demands,
 }
 
 /// Which name a signature must carry.
@@ -80,7 +79,7 @@ impl Policy {
     }
 
     fn by(signer: Signer, identity: SignedIdentity) -> Self {
-        Self { signer, transparency: None, identity, annotations: BTreeMap::new() }
+        Self { signer, transparency: None, identity, demands: Demands::default() }
     }
 
     /// Demands that one of these logs has a signature by key, too (L7, B7). A signature by
@@ -91,10 +90,10 @@ impl Policy {
         self
     }
 
-    /// Demands that the signed payload carries these annotations, too (L6).
+    /// Demands more of the same signature.
     #[must_use]
-    pub fn with_annotations(mut self, annotations: BTreeMap<String, String>) -> Self {
-        self.annotations = annotations;
+    pub fn with_demands(mut self, demands: Demands) -> Self {
+        self.demands = demands;
         self
     }
 
@@ -122,9 +121,9 @@ impl Policy {
         &self.identity
     }
 
-    /// Which annotations a signature must carry.
-    pub fn annotations(&self) -> &BTreeMap<String, String> {
-        &self.annotations
+    /// What else a signature must say.
+    pub fn demands(&self) -> &Demands {
+        &self.demands
     }
 }
 

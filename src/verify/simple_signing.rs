@@ -63,16 +63,6 @@ pub(super) fn check(
         Payload::parse(payload).map_err(|problem| Reason::Payload { problem })?;
     let signed = claim.signed(digest).ok_or(Reason::OtherImage { found: digest })?;
     let identity = compare(&reference, digest, claim, policy)?;
-    for (name, expected) in policy.annotations() {
-        let found = optional.get(name);
-        if found.and_then(Value::as_str) != Some(expected) {
-            return Err(Reason::Annotation {
-                name: name.clone(),
-                found: found.map(ToString::to_string),
-                expected: expected.clone(),
-            });
-        }
-    }
     Ok(Vouched { signatory, digest, signed, reference, identity, annotations: optional, time })
 }
 

@@ -279,12 +279,16 @@ impl Pki {
 
     /// cosign's annotation with what the log says of a body.
     pub fn annotation(&self, body: &Value) -> String {
+        self.annotation_at(body, SIGNED)
+    }
+
+    pub fn annotation_at(&self, body: &Value, time: u64) -> String {
         let body = serde_json::to_vec(body).unwrap();
         let id = Digest::of(&spki(&self.log)).hex();
         json!({
-            "SignedEntryTimestamp": base64(self.promise(&body, SIGNED)),
+            "SignedEntryTimestamp": base64(self.promise(&body, time)),
             "Payload": {
-                "body": base64(&body), "integratedTime": SIGNED, "logIndex": 1, "logID": id,
+                "body": base64(&body), "integratedTime": time, "logIndex": 1, "logID": id,
             },
         })
         .to_string()

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use oci2sysext::oci::Digest;
-use oci2sysext::verify::{Comparison, SignedIdentity};
+use oci2sysext::verify::{Comparison, Demands, SignedIdentity};
 use serde_json::{Value, json};
 
 use super::pki::*;
@@ -419,7 +419,8 @@ fn names_and_annotations_of_bundles() {
     let any = bundle_verdict(&bundle, &policy("any")).unwrap();
     assert!(any.identity == Comparison::NotWanted && any.warnings().is_empty());
     let demand = |value: &str| {
-        policy("any").with_annotations(BTreeMap::from([("name".to_owned(), value.to_owned())]))
+        let annotations = BTreeMap::from([("name".to_owned(), value.to_owned())]);
+        policy("any").with_demands(Demands { annotations, ..Demands::default() })
     };
     bundle_verdict(&bundle, &demand("iwd")).unwrap();
     assert_eq!(refusal(bundle_verdict(&bundle, &demand("x"))), ("Annotation".into(), 4));

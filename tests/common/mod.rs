@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part")]
 
 pub mod ca;
+pub mod data;
 pub mod command;
 pub mod faults;
 pub mod hub;
@@ -10,6 +11,7 @@ pub mod listing;
 pub mod mount;
 pub mod reference;
 pub mod registry;
+
 pub mod sign;
 pub mod tarball;
 pub mod tools;
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Ends a test that lacks something on this machine, and says so.
 macro_rules! not_run {
     ($($reason:tt)+) => {{
-        $crate::common::say_not_run(&format!($($reason)+));
+        $crate::common::data::say_not_run(&format!($($reason)+));
         return;
     }};
 }
@@ -40,26 +42,13 @@ pub(crate) use need;
 /// `O2S_REQUIRE_SHARED=1`.
 macro_rules! shared {
     ($path:expr) => {
-        $crate::common::need!($crate::common::shared_path($path), "no shared data")
+        match $crate::common::data::needed($path) {
+            Some(path) => path,
+            None => return,
+        }
     };
 }
 pub(crate) use shared;
-
-/// Prints that the current test does not run; `.ci/test` collects these lines.
-pub fn say_not_run(reason: &str) {
-    let thread = std::thread::current();
-    println!("not run: {} ({reason})", thread.name().unwrap_or("a test"));
-}
-
-/// A path below `data` of the shared folder, if it is there.
-pub fn shared_path(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join("data").join(path);
-    let required = std::env::var_os("O2S_REQUIRE_SHARED").is_some_and(|value| value == "1");
-    assert!(!required || path.exists(), "O2S_REQUIRE_SHARED=1, but there is no {}", path.display());
-    path.exists().then_some(path)
-}
 
 /// A file or directory of the repository.
 pub fn repository(path: &str) -> PathBuf {

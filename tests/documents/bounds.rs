@@ -9,7 +9,8 @@ use oci2sysext::limits::Limits;
 use oci2sysext::oci::{self, Digest, ImageIndex, SourceOptions, Spool};
 use oci2sysext::verify::{self, LayerDescriptor, Unverified, Verified};
 
-use crate::{copy_tree, raw_index, read, run, shared};
+use crate::common::{shared, tools};
+use crate::{copy_tree, raw_index, read};
 
 /// Rows 39 and 82, where the bytes arrive one after the other.
 #[test]
@@ -77,8 +78,7 @@ fn verified_layer(digest: Digest, size: u64) -> Verified<LayerDescriptor> {
 /// A layout whose parts are larger than their limits, and a fifo in place of a blob.
 #[test]
 fn a_layout_is_bounded() {
-    const TEST: &str = "a_layout_is_bounded";
-    let Some(original) = shared(TEST, "images/mc-layout") else { return };
+    let original = shared!("images/mc-layout");
     let folder = tempfile::tempdir().unwrap();
     let layout = folder.path().join("layout");
     copy_tree(&original, &layout);
@@ -98,6 +98,6 @@ fn a_layout_is_bounded() {
     let index = ImageIndex::parse(&raw_index(&layout)).unwrap();
     let manifest = layout.join("blobs/sha256").join(index.manifests[0].digest.hex());
     fs::remove_file(&manifest).unwrap();
-    run(Path::new("mkfifo"), &[manifest.to_str().unwrap()]);
+    tools::run(Path::new("mkfifo"), &[manifest.to_str().unwrap()]);
     assert_eq!(code(limits()), ExitCode::Malformed);
 }

@@ -5,13 +5,13 @@ use std::fs;
 use oci2sysext::error::ExitCode;
 use oci2sysext::oci::{Document, ImageIndex, Platform};
 
-use crate::{AMD64, add_blob, copy_tree, raw_index, read_all, run, shared, tool, write_index};
+use crate::common::{need, shared, tools};
+use crate::{AMD64, add_blob, copy_tree, raw_index, read_all, write_index};
 
 /// skopeo's copies of one image are that image, whatever the transport.
 #[test]
 fn copies_by_skopeo_are_read_alike() {
-    const TEST: &str = "copies_by_skopeo_are_read_alike";
-    let Some(layout) = shared(TEST, "images/mc-layout") else { return };
+    let layout = shared!("images/mc-layout");
     let original = read_all(&format!("oci:{}:sysext", layout.display()), None).unwrap();
     assert_eq!(original.layers.len(), 2);
     assert_eq!(original.config.created_at().unwrap().as_second(), 1_795_227_155);
@@ -19,7 +19,7 @@ fn copies_by_skopeo_are_read_alike() {
     let Err(error) = read_all(&format!("oci:{}", layout.display()), None) else { panic!() };
     assert!(error.to_string().contains("base, sysext"), "{error}");
 
-    let Some(skopeo) = tool(TEST, "skopeo") else { return };
+    let skopeo = need!(tools::newest("skopeo"), "no skopeo");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     let source = format!("oci:{}:sysext", layout.display());
@@ -29,7 +29,7 @@ fn copies_by_skopeo_are_read_alike() {
         format!("oci-archive:{path}/archive.tar:41.mc"),
         format!("oci-archive:{path}/nameless.tar"),
     ] {
-        run(&skopeo, &["copy", "-q", &source, &copy]);
+        tools::run(&skopeo, &["copy", "-q", &source, &copy]);
         let image = read_all(&copy, Some(AMD64)).unwrap_or_else(|error| panic!("{copy}: {error}"));
         assert_eq!(image.resolved.manifest.digest, original.resolved.manifest.digest, "{copy}");
         assert!(image.layers == original.layers, "{copy}");
@@ -39,7 +39,7 @@ fn copies_by_skopeo_are_read_alike() {
         read_all(&format!("oci:{path}/layout{name}"), None).unwrap();
     }
     let docker = format!("dir:{path}/docker");
-    run(&skopeo, &["copy", "-q", "--format", "v2s2", &source, &docker]);
+    tools::run(&skopeo, &["copy", "-q", "--format", "v2s2", &source, &docker]);
     let docker = read_all(&docker, None).unwrap();
     assert_ne!(docker.resolved.manifest.digest, original.resolved.manifest.digest);
     assert!(docker.layers == original.layers);
@@ -48,8 +48,7 @@ fn copies_by_skopeo_are_read_alike() {
 /// An index in a layout, with two platforms of which one lies; and skopeo's copy of it.
 #[test]
 fn a_platform_is_selected_from_an_index() {
-    const TEST: &str = "a_platform_is_selected_from_an_index";
-    let Some(original) = shared(TEST, "images/mc-layout") else { return };
+    let original = shared!("images/mc-layout");
     let folder = tempfile::tempdir().unwrap();
     let layout = folder.path().join("layout");
     copy_tree(&original, &layout);
@@ -69,9 +68,9 @@ fn a_platform_is_selected_from_an_index() {
     let source = format!("oci:{}", layout.display());
     let copies = [format!("{source}-copy"), format!("dir:{}/dir", folder.path().display())];
     let mut references = vec![source.clone()];
-    if let Some(skopeo) = tool(TEST, "skopeo") {
+    if let Some(skopeo) = tools::newest("skopeo") {
         for copy in copies {
-            run(&skopeo, &["copy", "-q", "--all", &source, &copy]);
+            tools::run(&skopeo, &["copy", "-q", "--all", &source, &copy]);
             references.push(copy);
         }
     }
@@ -92,14 +91,13 @@ fn a_platform_is_selected_from_an_index() {
 /// buildah's images, made here: docker's format and OCI's, alone and in a list.
 #[test]
 fn images_by_buildah_are_read() {
-    const TEST: &str = "images_by_buildah_are_read";
-    let Some(buildah) = tool(TEST, "buildah") else { return };
+    let buildah = need!(tools::newest("buildah"), "no buildah");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display().to_string();
     let (root, runroot) = (format!("{path}/root"), format!("{path}/runroot"));
     let buildah = |arguments: &[&str]| {
         let storage = ["--root", &root, "--runroot", &runroot, "--storage-driver", "vfs"];
-        run(&buildah, &[storage.as_slice(), arguments].concat());
+        tools::run(&buildah, &[storage.as_slice(), arguments].concat());
     };
     fs::write(folder.path().join("hello"), "hello\n").unwrap();
     buildah(&["from", "--name", "made", "scratch"]);
@@ -134,16 +132,15 @@ fn images_by_buildah_are_read() {
 /// umoci's images, made here.
 #[test]
 fn an_image_by_umoci_is_read() {
-    const TEST: &str = "an_image_by_umoci_is_read";
-    let Some(umoci) = tool(TEST, "umoci") else { return };
+    let umoci = need!(tools::newest("umoci"), "no umoci");
     let folder = tempfile::tempdir().unwrap();
     let layout = folder.path().join("layout").display().to_string();
     let image = format!("{layout}:41.hello");
     let file = folder.path().join("hello");
     fs::write(&file, "hello\n").unwrap();
-    run(&umoci, &["init", "--layout", &layout]);
-    run(&umoci, &["new", "--image", &image]);
-    run(&umoci, &["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
+    tools::run(&umoci, &["init", "--layout", &layout]);
+    tools::run(&umoci, &["new", "--image", &image]);
+    tools::run(&umoci, &["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
     let read = read_all(&format!("oci:{image}"), None).unwrap();
     assert_eq!(read.layers.len(), 1);
     assert!(read.config.created_at().unwrap().as_second() > 0);

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use oci2sysext::error::Error;
 use oci2sysext::json;
@@ -27,40 +26,6 @@ mod signatures;
 
 const AMD64: &str = "linux/amd64";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-
-/// Shared data, or the end of the test that lacks it.
-fn shared(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join("data").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none_or(|v| v != "1"), "{}", path.display());
-    println!("not run: {test} (no shared data)");
-    None
-}
-
-/// An outside tool: the newest that `$O2S_TOOLS`, else `target/tools`, or `PATH` has; or the
-/// end of the test that lacks it.
-fn tool(test: &str, name: &str) -> Option<PathBuf> {
-    let unpacked = std::env::var_os("O2S_TOOLS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"), PathBuf::from);
-    let unpacked = ["forky", "trixie"].map(|suite| unpacked.join(suite).join("bin").join(name));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|directory| directory.join(name));
-    let found = unpacked.into_iter().chain(installed).find(|path| path.is_file());
-    if found.is_none() {
-        println!("not run: {test} (no {name})");
-    }
-    found
-}
-
-fn run(program: &Path, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let talk = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} {arguments:?}: {talk}", program.display());
-}
 
 /// An image, read to the last byte of its last layer.
 struct Image {

@@ -6,7 +6,8 @@ use std::path::Path;
 use oci2sysext::json;
 use oci2sysext::oci::{self, Descriptor, ImageConfig, ImageIndex, ImageManifest, RawManifest};
 
-use crate::{read_all, shared};
+use crate::common::shared;
+use crate::read_all;
 
 /// Every refusal: one folder, one exit code, one line that says why and one that helps.
 #[test]
@@ -51,7 +52,6 @@ fn bad_images_get_their_exit_code() {
 /// The image-spec's own examples, each with its verdict in its name.
 #[test]
 fn the_specification_s_examples_get_their_verdict() {
-    const TEST: &str = "the_specification_s_examples_get_their_verdict";
     // Valid, but no sha256 digests, which are the only ones we take (P1).
     const OTHER_DIGESTS: [&str; 6] = [
         "descriptor-22-valid",
@@ -64,7 +64,7 @@ fn the_specification_s_examples_get_their_verdict() {
     // Called valid, but the file is two documents and some Go in between.
     const NO_JSON: [&str; 1] = ["manifest-07-valid"];
 
-    let Some(folder) = shared(TEST, "oci-spec") else { return };
+    let folder = shared!("oci-spec");
     let mut count = 0;
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -10,13 +10,13 @@ use oci2sysext::oci::{Source, SourceOptions};
 
 use crate::common::need;
 use crate::common::registry::{Options, Registry};
-use crate::{AMD64, SIGNATURE, payloads, read_all, run, shared, tool};
+use crate::common::{shared, tools};
+use crate::{AMD64, SIGNATURE, payloads, read_all};
 
 /// containers/image's fixtures, and what openssl found in them.
 #[test]
 fn signature_files_of_a_directory_become_candidates() {
-    const TEST: &str = "signature_files_of_a_directory_become_candidates";
-    let Some(cosign) = shared(TEST, "cosign") else { return };
+    let cosign = shared!("cosign");
     let fixtures = cosign.join("containers-image");
     let candidates = |path: &Path| {
         let reference = format!("dir:{}", path.display()).parse().unwrap();
@@ -62,8 +62,7 @@ fn signature_files_of_a_directory_become_candidates() {
 /// Where cosign, skopeo and oras put the signature of a real image when they copy it.
 #[test]
 fn copied_signatures_are_found() {
-    const TEST: &str = "copied_signatures_are_found";
-    let Some(storage) = shared(TEST, "images/registry-storage") else { return };
+    let storage = shared!("images/registry-storage");
     let options = Options { storage: Some(storage), ..Options::default() };
     let registry = need!(Registry::start(&options), "no docker-registry");
     let repository = format!("{}/travier/fedora-kinoite/sysexts", registry.address());
@@ -73,11 +72,11 @@ fn copied_signatures_are_found() {
     let digest = "9fa2cc574093e860565bbd096196d1b4a42fd1fa119bac8bd2b604012aea198a";
     let tag = format!("sha256-{digest}.sig");
     let mut copies = Vec::new();
-    if let Some(skopeo) = tool(TEST, "skopeo") {
+    if let Some(skopeo) = tools::newest("skopeo") {
         for (from, to) in [("41.mc", "41.mc"), (tag.as_str(), tag.as_str())] {
             let from = format!("docker://{repository}:{from}");
             let to = format!("oci:{path}/skopeo:{to}");
-            run(&skopeo, &["copy", "-q", "--src-tls-verify=false", &from, &to]);
+            tools::run(&skopeo, &["copy", "-q", "--src-tls-verify=false", &from, &to]);
         }
         copies.extend([format!("oci:{path}/skopeo"), format!("oci:{path}/skopeo:41.mc")]);
         // The directory transport keeps signatures where they are configured, and skopeo can.
@@ -88,23 +87,23 @@ fn copied_signatures_are_found() {
         let configuration = format!("{path}/registries.d");
         let (from, to) = (format!("docker://{image}"), format!("dir:{path}/dir"));
         let arguments = ["--registries.d", &configuration, "copy", "-q", "--src-tls-verify=false"];
-        run(&skopeo, &[arguments.as_slice(), &[&from, &to]].concat());
+        tools::run(&skopeo, &[arguments.as_slice(), &[&from, &to]].concat());
         if folder.path().join("dir/signature-1").exists() {
             copies.push(to);
         }
     }
-    if let Some(oras) = tool(TEST, "oras") {
+    if let Some(oras) = tools::newest("oras") {
         for name in ["41.mc", &tag] {
             let (from, to) = (format!("{repository}:{name}"), format!("{path}/oras:{name}"));
-            run(&oras, &["copy", "--from-plain-http", &from, "--to-oci-layout", &to]);
+            tools::run(&oras, &["copy", "--from-plain-http", &from, "--to-oci-layout", &to]);
         }
         copies.push(format!("oci:{path}/oras:41.mc"));
     }
-    if let Some(cosign) = tool(TEST, "cosign") {
-        run(&cosign, &["save", "--dir", &format!("{path}/cosign"), &image]);
+    if let Some(cosign) = tools::newest("cosign") {
+        tools::run(&cosign, &["save", "--dir", &format!("{path}/cosign"), &image]);
         copies.push(format!("oci:{path}/cosign"));
         let archive = format!("{path}/cosign.tar");
-        run(Path::new("tar"), &["-C", &format!("{path}/cosign"), "-cf", &archive, "."]);
+        tools::run(Path::new("tar"), &["-C", &format!("{path}/cosign"), "-cf", &archive, "."]);
         copies.push(format!("oci-archive:{archive}"));
     }
     for copy in &copies {
@@ -115,5 +114,4 @@ fn copied_signatures_are_found() {
         assert!(found[0].0.windows(64).any(|window| window == digest.as_bytes()), "{copy}");
         assert!(found[0].1.contains_key(SIGNATURE), "{copy}");
     }
-    println!("{TEST}: {}", copies.join(" "));
 }

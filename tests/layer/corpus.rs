@@ -2,7 +2,7 @@
 //! `testdata/layer/corpus.tsv` gives.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use oci2sysext::layer::{self, Fate, LayerOptions};
@@ -10,23 +10,7 @@ use oci2sysext::limits::Limits;
 use oci2sysext::tree::components;
 
 use crate::blob::{Layer, MemorySink};
-
-/// The folder of shared test data, or none where it is missing.
-pub fn shared(test: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let data = root.join("data");
-    if data.is_dir() {
-        return Some(data);
-    }
-    assert!(
-        std::env::var_os("O2S_REQUIRE_SHARED").is_none(),
-        "no shared data at {}",
-        data.display()
-    );
-    println!("not run: {test} (no shared data)");
-    None
-}
+use crate::data;
 
 /// The paths that GNU tar lists, sorted, each once.
 fn as_gnu_tar_sees(archive: &Path) -> Vec<Vec<u8>> {
@@ -51,7 +35,7 @@ fn as_gnu_tar_sees(archive: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_archive_of_the_corpora_gets_its_verdict() {
-    let Some(data) = shared("every_archive_of_the_corpora_gets_its_verdict") else { return };
+    let Some(data) = data::needed("") else { return };
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/layer/corpus.tsv");
     let expected: BTreeMap<String, (String, String)> = std::fs::read_to_string(table)
         .unwrap()

@@ -9,7 +9,7 @@ use oci2sysext::limits::Limits;
 use oci2sysext::tree::Content;
 
 use crate::blob::{Layer, MemorySink};
-use crate::corpus::shared;
+use crate::data;
 
 /// The stored layers of the image of that name, lowest first.
 fn layers(layout: &Path, name: &str) -> Vec<(String, Vec<u8>)> {
@@ -68,7 +68,7 @@ fn listing(tar: &[u8]) -> Vec<(String, String, String)> {
 
 #[test]
 fn a_real_extension_layer_has_the_paths_that_gnu_tar_lists() {
-    let Some(data) = shared("a_real_extension_layer_has_the_paths_that_gnu_tar_lists") else {
+    let Some(data) = data::needed("") else {
         return;
     };
     let layers = layers(&data.join("images/mc-layout"), "sysext");
@@ -107,7 +107,7 @@ fn a_real_extension_layer_has_the_paths_that_gnu_tar_lists() {
 
 #[test]
 fn a_real_base_can_be_looked_through() {
-    let Some(data) = shared("a_real_base_can_be_looked_through") else { return };
+    let Some(data) = data::needed("") else { return };
     for (media_type, stored) in layers(&data.join("images/mc-layout"), "base") {
         let tar = unpacked(&stored);
         let layer = Layer { media_type, ..Layer::new(stored, "", &tar) };

@@ -396,6 +396,8 @@ fn an_index_that_is_signed_alone() {
         work.run(["verify", "--tls-verify=false", "--key", &key, &reference])
     };
     site.judge(Neither, &policy, &registries_d, &reference);
+    let outcome = site.ours(&site.file(&policy), &registries_d, &reference);
+    assert!(outcome.stderr.contains("cosign sign --recursive"), "{outcome:#?}");
     assert!(by_key().stdout.contains(&signed));
     sign(&instance);
     site.judge(Both, &policy, &registries_d, &reference);

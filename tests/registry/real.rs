@@ -33,7 +33,7 @@ fn open(host: &str, path: &str, options: &RegistryOptions) -> Registry {
 
 /// The shared storage served over plain HTTP, if both are here.
 fn sysexts(token: Option<String>) -> Option<local::Registry> {
-    let storage = Some(crate::common::shared_path("images/registry-storage")?);
+    let storage = Some(crate::common::data::path("images/registry-storage")?);
     local::Registry::start(&local::Options { token, storage, ..local::Options::default() })
 }
 

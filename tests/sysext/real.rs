@@ -2,28 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
 
 use oci2sysext::report::Action;
 use oci2sysext::tree::Content;
 
 use crate::blob::Layer;
 use crate::case::{Done, Image, options};
+use crate::data;
 
 const BASE: &str = "0cc2b0f8632ca74ed074223ecba374b7fcebeb4b617c528487e54dc6a73b8430";
 const EXTENSION: &str = "016073b4b6468dfda62d9ecbd0587ce05dc291ed7b7433437a043ee1c54c5a49";
-
-fn shared(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join("data").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("O2S_REQUIRE_SHARED").is_none_or(|v| v != "1"), "{}", path.display());
-    println!("not run: {test} (no shared data)");
-    None
-}
 
 /// The layer and its uncompressed bytes.
 fn layer(blobs: &std::path::Path, digest: &str) -> (Layer, Vec<u8>) {
@@ -33,8 +21,8 @@ fn layer(blobs: &std::path::Path, digest: &str) -> (Layer, Vec<u8>) {
     (Layer::new(stored, "tar+gzip", &tar), tar)
 }
 
-fn mc(test: &str) -> Option<(Image, Vec<u8>)> {
-    let blobs = shared(test, "images/mc-layout/blobs/sha256")?;
+fn mc() -> Option<(Image, Vec<u8>)> {
+    let blobs = data::needed("images/mc-layout/blobs/sha256")?;
     let (extension, tar) = layer(&blobs, EXTENSION);
     Some((Image { lower: vec![layer(&blobs, BASE).0], extension }, tar))
 }
@@ -75,8 +63,8 @@ fn expected(path: &str) -> Option<String> {
     Some(if below_etc { format!("usr/{path}") } else { path.to_owned() })
 }
 
-fn convert(test: &str, policy: bool) -> Option<(Done, Listing)> {
-    let (image, tar) = mc(test)?;
+fn convert(policy: bool) -> Option<(Done, Listing)> {
+    let (image, tar) = mc()?;
     let mut options = options();
     "mc".clone_into(&mut options.name);
     options.image_name = Some("mc".to_owned());
@@ -85,7 +73,7 @@ fn convert(test: &str, policy: bool) -> Option<(Done, Listing)> {
 
 #[test]
 fn every_path_of_mc_is_where_it_should_be() {
-    let Some((done, listing)) = convert("every_path_of_mc_is_where_it_should_be", false) else {
+    let Some((done, listing)) = convert(false) else {
         return;
     };
     assert_eq!(listing.len(), 437);
@@ -131,7 +119,7 @@ fn every_path_of_mc_is_where_it_should_be() {
 
 #[test]
 fn every_change_of_mc_is_reported() {
-    let Some((done, listing)) = convert("every_change_of_mc_is_reported", false) else { return };
+    let Some((done, listing)) = convert(false) else { return };
     let changes = &done.changes.changes;
     let by_path = |path: &str, action: &Action| {
         changes.iter().filter(|c| c.path == path.as_bytes() && c.action == *action).count()
@@ -157,7 +145,7 @@ fn every_change_of_mc_is_reported() {
 
 #[test]
 fn mc_is_for_the_system_that_it_was_built_on() {
-    let Some((done, _)) = convert("mc_is_for_the_system_that_it_was_built_on", true) else {
+    let Some((done, _)) = convert(true) else {
         return;
     };
     let tree = done.sysext.tree();
@@ -173,7 +161,7 @@ fn mc_is_for_the_system_that_it_was_built_on() {
 
 #[test]
 fn every_path_of_mc_has_a_label() {
-    let Some((done, _)) = convert("every_path_of_mc_has_a_label", true) else { return };
+    let Some((done, _)) = convert(true) else { return };
     let tree = done.sysext.tree();
     let label = |path: &str| {
         let stat = &tree.inode(tree.lookup(path.as_bytes()).unwrap()).stat;
@@ -196,7 +184,7 @@ fn every_path_of_mc_has_a_label() {
 /// What the host gets of mc: each of its defaults once, and no unit that was not enabled.
 #[test]
 fn every_default_of_mc_is_copied_where_the_host_has_none() {
-    let Some((image, tar)) = mc("every_default_of_mc_is_copied_where_the_host_has_none") else {
+    let Some((image, tar)) = mc() else {
         return;
     };
     let mut options = options();

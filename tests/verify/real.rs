@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,22 +14,8 @@ use oci2sysext::verify::{
 };
 use serde::Deserialize;
 
-use super::common::{need, tools};
+use super::common::{need, shared, tools};
 use super::{SIGNATURE, code, key, reason, repository};
-
-/// A folder of the shared data, if it is here.
-fn shared(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let required = std::env::var_os("O2S_REQUIRE_SHARED").is_some_and(|value| value == "1");
-    assert!(!required, "{} is missing", path.display());
-    println!("not run: {test} (no shared data)");
-    None
-}
 
 #[derive(Deserialize)]
 struct Info {
@@ -46,9 +32,7 @@ struct SignatureLayer {
 
 #[test]
 fn triples_get_the_verdict_of_openssl() {
-    let Some(folder) = shared("triples_get_the_verdict_of_openssl", "data/cosign/triples") else {
-        return;
-    };
+    let folder = shared!("cosign/triples");
     let mut count = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
@@ -121,11 +105,34 @@ fn signature_files(directory: &Path) -> Vec<Candidate> {
         .collect()
 }
 
+/// A row's fixture and its signatures, changed as the row says.
+fn fixture_of<'r>(folder: &Path, row: &'r str) -> (&'r str, Vec<Candidate>) {
+    let (fixture, change) = row.split_once(" (").unwrap_or((row, ""));
+    let mut candidates = signature_files(&folder.join(fixture));
+    for candidate in &mut candidates {
+        let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
+        if change.starts_with("signature annotation removed") {
+            annotations.remove(SIGNATURE).unwrap();
+        } else if change.starts_with("signature = ") {
+            annotations.insert(SIGNATURE.to_owned(), STANDARD.encode("invalid signature"));
+        } else if change.starts_with("bundle annotation removed") {
+            annotations.remove("dev.sigstore.cosign/bundle").unwrap();
+        } else if change.starts_with("SET=") {
+            let entry = annotations.get_mut("dev.sigstore.cosign/bundle").unwrap();
+            let mut value: serde_json::Value = serde_json::from_str(entry).unwrap();
+            value["SignedEntryTimestamp"] = STANDARD.encode("this is not a valid SET").into();
+            *entry = value.to_string();
+        } else {
+            assert_eq!(change, "", "an unknown change");
+        }
+    }
+    (fixture, candidates)
+}
+
 /// The rows of the table that have a key, no Rekor key, and matchRepository.
 #[test]
 fn cases_of_containers_image_get_its_verdict() {
-    const NAME: &str = "cases_of_containers_image_get_its_verdict";
-    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let folder = shared!("cosign/containers-image");
     let table = fs::read_to_string(folder.join("CASES.tsv")).unwrap();
     let mut count = 0;
     for line in table.lines().filter(|line| !line.starts_with('#')) {
@@ -133,18 +140,7 @@ fn cases_of_containers_image_get_its_verdict() {
         let &[fixture, asked, keys, "-", "matchRepository", expected, ..] = &columns[..] else {
             continue;
         };
-        let (fixture, change) = fixture.split_once(" (").unwrap_or((fixture, ""));
-        let mut candidates = signature_files(&folder.join(fixture));
-        for candidate in &mut candidates {
-            let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
-            if change.starts_with("signature annotation removed") {
-                annotations.remove(SIGNATURE).unwrap();
-            } else if change.starts_with("signature = ") {
-                annotations.insert(SIGNATURE.to_owned(), STANDARD.encode("invalid signature"));
-            } else {
-                assert_eq!(change, "", "an unknown change");
-            }
-        }
+        let (fixture, candidates) = fixture_of(&folder, fixture);
         // The rows without a name change this fixture; Docker Hub needs no host there.
         let (asked, _tag) = asked.split_once(":latest").unwrap_or((asked, ""));
         let (asked, _tag) = asked.split_once(":notlatest").unwrap_or((asked, ""));
@@ -182,7 +178,7 @@ fn cases_of_containers_image_get_its_verdict() {
 #[test]
 fn the_compiled_in_key_is_the_real_one() {
     const NAME: &str = "quay.io-travier-fedora-sysexts.pub";
-    let Some(folder) = shared("the_compiled_in_key_is_the_real_one", "data/keys") else { return };
+    let folder = shared!("keys");
     let ours = key(&Path::new(env!("CARGO_MANIFEST_DIR")).join(NAME)).key;
     assert_eq!(ours.fingerprint(), key(&folder.join(NAME)).key.fingerprint());
 }
@@ -190,7 +186,7 @@ fn the_compiled_in_key_is_the_real_one() {
 /// Strictness must not refuse what registries really hold.
 #[test]
 fn real_manifests_are_read() {
-    let Some(data) = shared("real_manifests_are_read", "data") else { return };
+    let data = shared!("");
     let mut count = 0;
     let fixtures = fs::read_dir(data.join("cosign/containers-image")).unwrap();
     let layout = fs::read_dir(data.join("images/mc-layout/blobs/sha256")).unwrap();
@@ -243,8 +239,7 @@ fn stored_candidates(storage: &Path, repository: &str, tag: &str) -> (Digest, Ve
 /// The signature of the sample image counts under its name, and by its key.
 #[test]
 fn a_registry_holds_a_signed_and_an_unsigned_image() {
-    const NAME: &str = "a_registry_holds_a_signed_and_an_unsigned_image";
-    let Some(folder) = shared(NAME, "data/images") else { return };
+    let folder = shared!("images");
     let storage = folder.join("registry-storage");
     let path = "travier/fedora-kinoite/sysexts";
     let verdict = |host: &str, tag: &str, key_file: &Path, identity: &SignedIdentity| {
@@ -304,33 +299,16 @@ fn by_policy(
 /// `signedIdentity`.
 #[test]
 fn rows_of_containers_image_with_every_identity() {
-    const NAME: &str = "rows_of_containers_image_with_every_identity";
-    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let folder = shared!("cosign/containers-image");
     let table = fs::read_to_string(folder.join("CASES.tsv")).unwrap();
     let (mut rows, mut verdicts) = (0, 0);
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let &[fixture, asked, keys, rekor, rule, expected, ..] = &columns[..] else {
+        let &[row, asked, keys, rekor, rule, expected, ..] = &columns[..] else {
             panic!("{line}");
         };
         rows += 1;
-        let (fixture, change) = fixture.split_once(" (").unwrap_or((fixture, ""));
-        let mut candidates = signature_files(&folder.join(fixture));
-        for candidate in &mut candidates {
-            let Candidate::Payload { annotations, .. } = candidate else { unreachable!() };
-            if change.starts_with("signature annotation removed") {
-                annotations.remove(SIGNATURE).unwrap();
-            } else if change.starts_with("signature = ") {
-                annotations.insert(SIGNATURE.to_owned(), STANDARD.encode("invalid signature"));
-            } else if change.starts_with("bundle annotation removed") {
-                annotations.remove("dev.sigstore.cosign/bundle").unwrap();
-            } else if change.starts_with("SET=") {
-                let entry = annotations.get_mut("dev.sigstore.cosign/bundle").unwrap();
-                let mut value: serde_json::Value = serde_json::from_str(entry).unwrap();
-                value["SignedEntryTimestamp"] = STANDARD.encode("this is not a valid SET").into();
-                *entry = value.to_string();
-            }
-        }
+        let (fixture, candidates) = fixture_of(&folder, row);
         let signed = match fixture {
             "dir-img-cosign-key-rekor-valid" => "192.168.64.2:5000/cosign-signed/key-1",
             "dir-img-cosign-fulcio-rekor-valid" => "192.168.64.2:5000/cosign-signed/fulcio-rekor-1",
@@ -368,7 +346,7 @@ fn rows_of_containers_image_with_every_identity() {
         }
         assert_eq!(of_row.is_ok(), expected == "ACCEPT", "{line}: {of_row:?}");
         // cosign signs the repository and no tag: what compares more than that accepts nothing.
-        let is_good = change.is_empty() && fixture == "dir-img-cosign-valid";
+        let is_good = row == "dir-img-cosign-valid";
         let exact = serde_json::json!({ "type": "exactRepository", "dockerRepository": signed });
         assert_eq!(verdict(exact).is_ok(), is_good, "{line}");
         let is_asked = asked.starts_with(signed);
@@ -402,8 +380,7 @@ fn fulcio(folder: &Path, text: &str) -> Option<serde_json::Value> {
 /// The row of a certificate, one thing wrong at a time.
 #[test]
 fn the_fulcio_row_with_one_thing_wrong() {
-    const NAME: &str = "the_fulcio_row_with_one_thing_wrong";
-    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let folder = shared!("cosign/containers-image");
     let fixture = folder.join("dir-img-cosign-fulcio-rekor-valid");
     let candidates = signature_files(&fixture);
     let manifest = fs::read(fixture.join("manifest.json")).unwrap();
@@ -465,8 +442,7 @@ fn skopeo_accepts(skopeo: &Path, fixture: &Path, requirement: &serde_json::Value
 /// good ones and nothing else.
 #[test]
 fn skopeo_says_the_same_of_logs_and_certificates() {
-    const NAME: &str = "skopeo_says_the_same_of_logs_and_certificates";
-    let Some(folder) = shared(NAME, "data/cosign/containers-image") else { return };
+    let folder = shared!("cosign/containers-image");
     let skopeo = need!(tools::of(tools::FORKY, "skopeo"), "no skopeo");
     let file = |name: &str| serde_json::json!(folder.join(name));
     let fulcio = |issuer: &str, email: &str, log: &str| {
