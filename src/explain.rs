@@ -98,7 +98,8 @@ pub fn explain<C, E>(
         } else {
             let unit = if is_drop_in { split(parent).unwrap_or_default().1 } else { name };
             let unit = unit.strip_suffix(b".d").unwrap_or(unit);
-            found.unit(&Escaped(unit).to_string(), &text, is_unit);
+            let is_own = is_unit || name.ends_with(b"-sysext.conf");
+            found.unit(&Escaped(unit).to_string(), &text, is_own);
         }
     }
     let image_name = file_name.and_then(crate::sysext::image_name);
@@ -165,7 +166,12 @@ impl Explanation {
             match key {
                 "Upholds" => self.start(unit, value, true),
                 "Wants" | "Requires" if is_target => self.start(unit, value, false),
-                "ExecStart" if is_own => self.runs.push(Escaped(value.as_bytes()).to_string()),
+                "ExecStart" | "ExecStartPre" if is_own => {
+                    let program = Escaped(value.as_bytes()).to_string();
+                    if !self.runs.contains(&program) {
+                        self.runs.push(program);
+                    }
+                }
                 _ => {}
             }
         }

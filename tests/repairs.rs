@@ -129,6 +129,15 @@ fn layer() -> Tarball {
     tar = file(tar, "etc/demo/demo.conf", "a default\n", 0o640, 0, 977);
     tar = file(tar, "etc/demo/we ird\n%n\"\\$x.conf", "weird\n", 0o644, 0, 0);
     tar = tar.symlink("etc/demo/link", "a b%n\\x\"");
+    // What names files of these formats, and of a policy, has to be quoted, too.
+    let odd = "we ird%n$x\"'\n";
+    for (path, text) in [
+        (format!("usr/lib/sysusers.d/{odd}.conf"), "g packaged 969\n"),
+        (format!("usr/lib/tmpfiles.d/{odd}.conf"), "d /var/lib/packaged 0755 - - -\n"),
+        (format!("usr/share/selinux/packages/{odd}.pp"), "module"),
+    ] {
+        tar = file(tar, &path, text, 0o644, 0, 0);
+    }
     tar = tar.dir("var");
     tar = dir(tar, "var/lib", 0o777, 0, 0);
     tar = dir(tar, "var/lib/demo", 0o2770, 977, 977);
@@ -211,7 +220,7 @@ fn the_host_gets_the_accounts_and_files_of_the_layer() {
     for line in ["dialout:x:18:demo", "demo:x:977:", "extra:x:971:demo"] {
         assert!(group.lines().any(|found| found == line), "{line} in\n{group}");
     }
-    assert_eq!(group.lines().count(), 5, "{group}");
+    assert_eq!(group.lines().count(), 6, "{group}");
     let shadow = text(&root, "etc/shadow");
     assert!(shadow.lines().all(|line| line.contains(":!") || line.contains(":*")), "{shadow}");
 

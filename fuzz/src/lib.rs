@@ -36,6 +36,7 @@ pub mod public_key;
 pub mod reference;
 pub mod registries_conf;
 pub mod registries_d;
+pub mod repairs;
 pub mod scan;
 pub mod signature;
 pub mod trust_root;
@@ -60,6 +61,6 @@ macro_rules! targets {
 
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
-    layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, scan, signature,
+    layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, repairs, scan, signature,
     trust_root,
 }

@@ -106,14 +106,14 @@ pub(super) fn run<C>(
 
 /// Gives the one release file of the layer the extension's name, unless there is one already.
 fn rename_other<C>(work: &mut Work<C>, path: &[u8], changes: &mut Changes) {
-    let entries = work.tree.lookup(RELEASE_DIRECTORY).and_then(|ino| work.tree.directory(ino));
-    let mut names = entries
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.to_vec())
+    let mut names = work
+        .tree
+        .entries(RELEASE_DIRECTORY)
+        .map(|(name, _)| name)
         .filter(|name| name.starts_with(RELEASE_PREFIX));
     let (Some(name), None) = (names.next(), names.next()) else { return };
-    let other = join(RELEASE_DIRECTORY, &name);
+    let other = join(RELEASE_DIRECTORY, name);
+    drop(names);
     if other != path
         && let Some(ino) = work.tree.remove(&other)
     {
@@ -148,12 +148,8 @@ fn refuse_others<C>(
     file_name: &[u8],
     options: &SysextOptions<'_>,
 ) -> Result<(), Error> {
-    let entries = work.tree.lookup(RELEASE_DIRECTORY).and_then(|ino| work.tree.directory(ino));
-    let other = entries
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name)
-        .find(|name| name.starts_with(RELEASE_PREFIX) && ***name != *file_name);
+    let mut names = work.tree.entries(RELEASE_DIRECTORY).map(|(name, _)| name);
+    let other = names.find(|name| name.starts_with(RELEASE_PREFIX) && *name != file_name);
     match other {
         None => Ok(()),
         Some(name) => Err(Error::OtherRelease {

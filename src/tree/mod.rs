@@ -80,6 +80,12 @@ impl<C> Tree<C> {
         components(path).try_fold(Self::ROOT, |ino, name| self.directory(ino)?.get(name).copied())
     }
 
+    /// The entries of the directory that a path names; none if it names no directory.
+    pub fn entries(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], Ino)> {
+        let directory = self.lookup(path).and_then(|ino| self.directory(ino));
+        directory.into_iter().flatten().map(|(name, &ino)| (&**name, ino))
+    }
+
     /// Removes a path and returns the inode it named. The root cannot be removed.
     pub fn remove(&mut self, path: &[u8]) -> Option<Ino> {
         let (parent, name) = split(path)?;

@@ -19,11 +19,14 @@ pub fn system(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// A tool of a later Debian suite: below `$O2S_TOOLS`, else below `target/tools`.
+/// Where `.ci/setup test` put tools: `$O2S_TOOLS`, else `target/tools`.
+pub fn root() -> PathBuf {
+    std::env::var_os("O2S_TOOLS").map_or_else(|| super::repository("target/tools"), PathBuf::from)
+}
+
+/// A tool of a later Debian suite.
 pub fn of(suite: &str, name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("O2S_TOOLS")
-        .map_or_else(|| super::repository("target/tools"), PathBuf::from);
-    let file = root.join(suite).join("bin").join(name);
+    let file = root().join(suite).join("bin").join(name);
     file.exists().then_some(file)
 }
 

@@ -85,7 +85,7 @@ fn row_45_ten_gigabytes_of_zeros() {
     let started = Instant::now();
     let outcome = work.refuses_command(9, &mut command);
     let time = started.elapsed();
-    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert!(time < Duration::from_secs(60), "{time:?}");
     assert_eq!(outcome.id(), "layer.limit");
     assert!(outcome.stderr.contains("--limit ratio=N"), "{outcome:#?}");
 }

@@ -64,9 +64,7 @@ pub(super) fn run<C>(
 /// Choices for links that the layer does not have: the base's links, and so the host's to choose.
 fn unused<C>(work: &Work<C>, base: &Base, used: &BTreeSet<Vec<u8>>, changes: &mut Changes) {
     for directory in DIRECTORIES {
-        let entries = work.tree.lookup(directory).and_then(|ino| work.tree.directory(ino));
-        for (name, _) in entries.into_iter().flatten().filter(|(name, _)| !used.contains(&***name))
-        {
+        for (name, _) in work.tree.entries(directory).filter(|(name, _)| !used.contains(*name)) {
             let path = join(directory, name);
             if base.path(&path).is_none() {
                 let name = Escaped(name);

@@ -9,7 +9,7 @@ use super::{Repair, quote, unit_name};
 use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
-use crate::sysext::{Error, SysextOptions};
+use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::{Content, is_within, split};
 
 /// One kind of cache.
@@ -18,7 +18,7 @@ struct Cache {
     is: fn(&[u8]) -> bool,
     /// What the host may miss without.
     missed: &'static str,
-    /// What computes it anew, and the directory that can be written.
+    /// What computes it anew (for a shell), and the directory that can be written.
     rebuild: Option<(&'static str, &'static str)>,
 }
 
@@ -33,10 +33,14 @@ const CACHES: &[Cache] = &[
         rebuild: None,
     },
     Cache {
-        is: |path| ends(path, b"usr/share/glib-2.0/schemas", &[b"gschemas.compiled"]),
+        is: |path| {
+            ends(path, b"usr/share/glib-2.0/schemas", &[b"gschemas.compiled"])
+                || (is_within(path, b"usr/share/glib-2.0/schemas")
+                    && path.ends_with(b".gschema.xml"))
+        },
         missed: "the settings of the extension (GSettings)",
         rebuild: Some((
-            "/usr/bin/glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
+            "glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
             "/usr/local/share/glib-2.0/schemas",
         )),
     },
@@ -46,13 +50,13 @@ const CACHES: &[Cache] = &[
         rebuild: None,
     },
     Cache {
-        is: |path| {
-            is_within(path, b"usr/share/mime")
-                && !is_within(path, b"usr/share/mime/packages")
-                && path != b"usr/share/mime"
-        },
+        is: |path| is_within(path, b"usr/share/mime"),
         missed: "the types of files that the extension defines",
-        rebuild: None,
+        // A database is made of the packages beside it.
+        rebuild: Some((
+            "ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime",
+            "/usr/local/share/mime/packages",
+        )),
     },
     Cache {
         is: |path| {
@@ -71,12 +75,12 @@ const CACHES: &[Cache] = &[
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
-        rebuild: Some(("/usr/bin/systemd-hwdb update", "/etc/udev")),
+        rebuild: Some(("systemd-hwdb update", "/etc/udev")),
     },
     Cache {
         is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
         missed: "nothing, but programs look for the extension's fonts longer at first",
-        rebuild: Some(("/usr/bin/fc-cache -s", "/var/cache/fontconfig")),
+        rebuild: Some(("fc-cache -s", "/var/cache/fontconfig")),
     },
     Cache {
         is: |path| {
@@ -104,7 +108,7 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
         missed: "libraries in the directories that the extension adds",
-        rebuild: Some(("/usr/sbin/ldconfig", "/etc")),
+        rebuild: Some(("ldconfig", "/etc")),
     },
 ];
 
@@ -116,15 +120,14 @@ pub(super) fn run<C>(
 ) -> Result<(), Error> {
     let mut commands = BTreeSet::new();
     for cache in CACHES {
-        let found = work.tree.walk().find(|entry| {
+        let files = work.tree.walk().filter(|entry| {
             matches!(entry.inode.content, Content::Regular(_)) && (cache.is)(&entry.path)
         });
-        let Some(found) = found else { continue };
+        let found: Vec<_> = files.map(|entry| entry.path).collect();
         // What is kept shadows the host's.
-        if options.keep_caches && crate::sysext::rules::cache(&found.path).is_some() {
-            continue;
-        }
-        let path = Escaped(&found.path);
+        let is_kept = options.keep_caches && found.iter().any(|path| rules::cache(path).is_some());
+        let Some(path) = found.first().filter(|_| !is_kept) else { continue };
+        let path = Escaped(path);
         let missed = cache.missed;
         match cache.rebuild {
             None => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written")),
@@ -137,19 +140,21 @@ pub(super) fn run<C>(
     if commands.is_empty() {
         return Ok(());
     }
-    let unit = format!("{}-sysext-caches.service", unit_name::escape(&options.name));
+    let name = unit_name::escape(&options.name);
+    let unit = format!("{name}-sysext-caches.service");
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\
          Description=Caches for the system extension {of} (oci2sysext)\n\
-         After=local-fs.target systemd-sysext.service\n\
+         After=local-fs.target systemd-sysext.service {name}-sysext-setup.service\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
     for (command, directory) in &commands {
-        let _ = writeln!(text, "ExecStartPre=-/usr/bin/mkdir -p {directory}\nExecStart=-{command}");
+        // A shell has a domain of its own under SELinux, whatever the program's label.
+        let _ = writeln!(text, "ExecStart=-/bin/sh -c 'mkdir -p {directory} && {command}'");
     }
     let why = commands
         .iter()

@@ -54,8 +54,8 @@ pub(super) fn begin<C>(
     units::run(work, base, options, &mut plan, changes)?;
     alternatives::run(work, base, options, changes);
     let names = users::run(work, base, options, changes)?;
-    state::run(work, base, options, &names, changes)?;
     caches::run(work, options, &mut plan, changes)?;
+    state::run(work, base, options, &names, changes)?;
     Ok(Begun { plan, names })
 }
 

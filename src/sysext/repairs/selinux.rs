@@ -1,5 +1,9 @@
 //! A layer that brings a policy of its own: the host must load it, or the types that only it
-//! knows are unlabelled there (R34). With `--repairs selinux` a unit does that after merging.
+//! knows are unlabelled there (R34). With `--repairs selinux` a unit does that after merging, when
+//! the host's modules or the extension's are others than the last time, and relabels what the
+//! modules' file contexts cover.
+
+use std::collections::BTreeSet;
 
 use super::plan::{Plan, SYSTEM};
 use super::{Repair, quote, unit_name, units};
@@ -8,7 +12,13 @@ use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions};
-use crate::tree::{Content, is_within};
+use crate::tree::{Content, components, is_within};
+
+/// Where packages leave their modules, for one type of policy or for all.
+const MODULES: &[u8] = b"usr/share/selinux";
+
+/// Types of policies that have directories of their own there.
+const TYPES: [&[u8]; 4] = [b"targeted", b"mls", b"minimum", b"default"];
 
 /// Looks for policy modules and rewritten policies before anything of the layer is dropped.
 pub(super) fn run<C>(
@@ -18,6 +28,7 @@ pub(super) fn run<C>(
     plan: &mut Plan,
     changes: &mut Changes,
 ) -> Result<(), Error> {
+    let policy_type = base.policy().map(|policy| policy.policy_type.as_bytes());
     let mut rewritten = None;
     let mut modules = Vec::new();
     for entry in work.tree.walk() {
@@ -25,15 +36,22 @@ pub(super) fn run<C>(
             continue;
         }
         if is_module(&entry.path) {
-            modules.push(entry.path);
+            if is_of_type(&entry.path, policy_type) {
+                modules.push([b"/", &entry.path[..]].concat());
+            }
         } else if rewritten.is_none() && is_policy(&entry.path) {
             rewritten = Some(entry.path);
         }
     }
+    if modules.is_empty() && rewritten.is_none() {
+        return Ok(());
+    }
+    let relabel = format!("restorecon -R -i {}", relabelled(base).join(" "));
     if let Some(path) = rewritten {
+        let path = Escaped(&path);
         changes.warn(
             "R34",
-            format!("the layer changes the SELinux policy ({}), which is not in the image: load the extension's policy modules on the host (semodule -i MODULE), or rebuild its policy (semodule -B)", Escaped(&path)),
+            format!("the layer changes the SELinux policy ({path}), which is not in the image: load the extension's policy modules on the host (semodule -i MODULE), or rebuild its policy (semodule -B), then relabel what is there already ({relabel})"),
         );
     }
     if modules.is_empty() {
@@ -44,32 +62,20 @@ pub(super) fn run<C>(
             let path = Escaped(path);
             changes.warn(
                 "R34",
-                format!("the extension brings the policy module /{path}: after merging, load it on the host with semodule -i /{path}, and again after every update of the host's policy, then relabel what it made before (restorecon -R /etc /var) (--repairs all,selinux)"),
+                format!("the extension brings the policy module {path}: after merging, load it on the host with semodule -i {path}, which reloads the policy, then relabel what is there already ({relabel}) (--repairs all,selinux)"),
             );
         }
         return Ok(());
     }
-    let unit = format!("{}-sysext-selinux.service", unit_name::escape(&options.name));
-    let arguments: Vec<_> =
-        modules.iter().map(|path| quote::exec(&[b"/", &path[..]].concat())).collect();
-    let of = quote::description(&options.name);
-    let text = format!(
-        "[Unit]\n\
-         Description=SELinux policy of the system extension {of} (oci2sysext)\n\
-         DefaultDependencies=no\n\
-         ConditionSecurity=selinux\n\
-         After=local-fs.target systemd-sysext.service\n\
-         Conflicts=shutdown.target\n\
-         Before=shutdown.target\n\
-         \n\
-         [Service]\n\
-         Type=oneshot\n\
-         RemainAfterExit=yes\n\
-         ExecStart=-/usr/sbin/semodule -i {}\n",
-        arguments.join(" ")
-    );
+    let name = unit_name::escape(&options.name);
+    let unit = format!("{name}-sysext-selinux.service");
+    let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
+    let text = unit_text(&name, &quote::description(&options.name), &arguments.join(" "));
     let services = units::services(work, base);
-    let why = format!("loads {} policy modules of the extension", modules.len());
+    let why = format!(
+        "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
+        modules.len()
+    );
     let path = format!("{SYSTEM}/{unit}");
     work.add_file(&path, text.into_bytes(), options.created, ("R34", why), changes)?;
     let cause = ("R34", "policy modules".to_owned());
@@ -80,14 +86,154 @@ pub(super) fn run<C>(
     Ok(())
 }
 
+/// The unit. Building a policy takes many seconds, so it compares first: a file in `/var` has the
+/// host's modules and the extension's as they were after the last run. An older image of a host
+/// that comes back with an older policy is another, too.
+fn unit_text(name: &str, of: &str, modules: &str) -> String {
+    format!(
+        r#"[Unit]
+Description=SELinux policy of the system extension {of} (oci2sysext)
+DefaultDependencies=no
+ConditionSecurity=selinux
+After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service {name}-sysext-setup.service
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+StateDirectory=%N
+RuntimeDirectory=%N
+ExecCondition=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$RUNTIME_DIRECTORY/now"; ! cmp -s "$$RUNTIME_DIRECTORY/now" "$$STATE_DIRECTORY/loaded"' sh {modules}
+ExecStart=/bin/sh -c '. /etc/selinux/config; cp "/etc/selinux/$$SELINUXTYPE/contexts/files/file_contexts" "$$RUNTIME_DIRECTORY/"'
+ExecStart=/usr/sbin/semodule -i {modules}
+ExecStart=-/usr/sbin/fixfiles -C ${{RUNTIME_DIRECTORY}}/file_contexts restore
+ExecStart=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$STATE_DIRECTORY/loaded"' sh {modules}
+"#
+    )
+}
+
 fn is_module(path: &[u8]) -> bool {
-    is_within(path, b"usr/share/selinux")
+    is_within(path, MODULES)
         && [&b".pp"[..], b".pp.bz2", b".cil", b".cil.bz2"].iter().any(|end| path.ends_with(end))
-        || is_within(path, b"usr") && path.ends_with(b".pp")
+}
+
+/// Whether a module is for this type of policy, or for any.
+fn is_of_type(path: &[u8], policy_type: Option<&[u8]>) -> bool {
+    let of = components(path).find(|name| TYPES.contains(name));
+    of.is_none() || policy_type.is_none() || of == policy_type
 }
 
 /// A file of a compiled policy, `selinux/TYPE/…`, or of the store that it is compiled from.
 fn is_policy(path: &[u8]) -> bool {
     let of_type = |root: &[u8]| path.strip_prefix(root).is_some_and(|rest| rest.contains(&b'/'));
     of_type(b"etc/selinux/") || of_type(b"usr/etc/selinux/") || of_type(b"var/lib/selinux/")
+}
+
+/// As many paths as a message has room for.
+const MAX_PATHS: usize = 20;
+
+/// What on the host may have other labels with the layer's policy: where the file contexts lead
+/// that the layer adds; else all that a host writes. What is in `usr` is labelled in the image.
+fn relabelled(base: &Base) -> Vec<String> {
+    let specs = |text: &[u8]| -> BTreeSet<Vec<u8>> {
+        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        lines
+            .filter_map(|line| line.split(u8::is_ascii_whitespace).next().map(<[u8]>::to_vec))
+            .collect()
+    };
+    let mut paths: BTreeSet<Vec<u8>> = BTreeSet::new();
+    if let (Some(policy), Some(lower)) = (base.policy(), base.lower_policy()) {
+        let old = specs(&lower.file_contexts);
+        let new = specs(&policy.file_contexts);
+        paths.extend(new.difference(&old).filter_map(|spec| directory_of(spec)));
+    }
+    let covered =
+        |path: &Vec<u8>| paths.iter().any(|other| other != path && is_within(path, other));
+    let found: Vec<_> =
+        paths.iter().filter(|path| !covered(path)).map(|path| Escaped(path).to_string()).collect();
+    if found.is_empty() || found.len() > MAX_PATHS {
+        vec!["/etc".to_owned(), "/var".to_owned()]
+    } else {
+        found
+    }
+}
+
+/// The path that a specification of file contexts leads to, as far as it is told by its text; none
+/// for those that no host keeps between boots, or that an extension has in `usr`.
+fn directory_of(spec: &[u8]) -> Option<Vec<u8>> {
+    const ELSEWHERE: [&[u8]; 10] =
+        [b"usr", b"bin", b"sbin", b"lib", b"lib64", b"proc", b"sys", b"dev", b"run", b"tmp"];
+    let mut path = Vec::new();
+    let mut bytes = spec.iter().copied().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some((_, literal)) if !literal.is_ascii_alphanumeric() => path.push(literal),
+                _ => return parent(&path),
+            },
+            b'(' if spec.get(at..).is_some_and(|rest| rest.starts_with(b"(/")) => break,
+            b'?' | b'*' | b'+' | b'{' => {
+                path.pop();
+                path = parent(&path)?;
+                break;
+            }
+            b'.' | b'^' | b'$' | b'|' | b'[' | b'(' => {
+                path = parent(&path)?;
+                break;
+            }
+            literal => path.push(literal),
+        }
+    }
+    let top = components(&path).next()?;
+    (path.starts_with(b"/") && !ELSEWHERE.contains(&top)).then_some(path)
+}
+
+/// The directory that a part of a path is in.
+fn parent(path: &[u8]) -> Option<Vec<u8>> {
+    let end = path.iter().rposition(|&byte| byte == b'/')?;
+    path.get(..end).map(<[u8]>::to_vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specifications_lead_to_directories() {
+        for (spec, path) in [
+            ("/var/lib/demo(/.*)?", Some("/var/lib/demo")),
+            ("/etc/demo\\.conf", Some("/etc/demo.conf")),
+            ("/var/log/demo.*", Some("/var/log")),
+            ("/var/lib/demo-[0-9]+/x", Some("/var/lib")),
+            ("/var/lib/demos?/x", Some("/var/lib")),
+            ("/opt/demo/(bin|lib)/x", Some("/opt/demo")),
+            ("/usr/bin/demo", None),
+            ("/run/demo(/.*)?", None),
+            ("/.*", None),
+            ("", None),
+            ("relative", None),
+        ] {
+            let found = directory_of(spec.as_bytes());
+            assert_eq!(found.as_deref(), path.map(str::as_bytes), "{spec}");
+        }
+    }
+
+    #[test]
+    fn modules_are_those_of_the_hosts_policy() {
+        assert!(is_module(b"usr/share/selinux/packages/demo.pp.bz2"));
+        assert!(!is_module(b"usr/share/puppet/modules/demo.pp"));
+        let of = |path: &str| is_of_type(path.as_bytes(), Some(b"targeted"));
+        assert!(of("usr/share/selinux/packages/demo.pp"));
+        assert!(of("usr/share/selinux/packages/targeted/demo.pp"));
+        assert!(!of("usr/share/selinux/packages/mls/demo.pp"));
+        assert!(is_of_type(b"usr/share/selinux/packages/mls/demo.pp", None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_specification_makes_it_panic(spec: Vec<u8>) {
+            directory_of(&spec);
+        }
+    }
 }

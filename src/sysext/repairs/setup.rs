@@ -1,6 +1,7 @@
 //! Accounts and files before services: systemd-sysusers does not wait for extensions at boot, and
 //! nothing runs it, or systemd-tmpfiles, when an extension is merged later. So one unit runs both
-//! for what the extension brings, and the extension's services start after it (R24, R25).
+//! for what the extension brings, and the extension's services start after it (R24, R25). At boot
+//! systemd-tmpfiles-setup runs between merging and that unit, and makes the accounts first.
 
 use std::fmt::Write;
 
@@ -11,6 +12,9 @@ use crate::report::Changes;
 use crate::sysext::work::{Work, subtree};
 use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::split;
+
+const SYSUSERS: &str = "/usr/bin/systemd-sysusers --";
+const TMPFILES: &str = "/usr/bin/systemd-tmpfiles --create --";
 
 pub(super) fn run<C>(
     work: &mut Work<C>,
@@ -31,6 +35,13 @@ pub(super) fn run<C>(
     if accounts.is_empty() && paths.is_empty() {
         return Ok(());
     }
+    if !accounts.is_empty() && !paths.is_empty() {
+        let path =
+            format!("{SYSTEM}/systemd-tmpfiles-setup.service.d/10-{}-sysext.conf", options.name);
+        let text = format!("[Service]\nExecStartPre=-{SYSUSERS} {}\n", accounts.join(" "));
+        let why = "makes the accounts before the files that they own".to_owned();
+        work.add_file(&path, text.into_bytes(), options.created, ("R24", why), changes)?;
+    }
     let unit = format!("{}-sysext-setup.service", unit_name::escape(&options.name));
     let of = quote::description(&options.name);
     let mut text = format!(
@@ -45,11 +56,9 @@ pub(super) fn run<C>(
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
-    for (program, files) in
-        [("systemd-sysusers --", accounts), ("systemd-tmpfiles --create --", paths)]
-    {
+    for (program, files) in [(SYSUSERS, accounts), (TMPFILES, paths)] {
         if !files.is_empty() {
-            let _ = writeln!(text, "ExecStart=-/usr/bin/{program} {}", files.join(" "));
+            let _ = writeln!(text, "ExecStart=-{program} {}", files.join(" "));
         }
     }
     let why = "makes accounts and files when the extension is merged".to_owned();

@@ -29,13 +29,11 @@ struct Units {
 
 impl Units {
     fn of<C>(work: &Work<C>, base: &Base, directory: &'static str) -> Self {
-        let entries =
-            work.tree.lookup(directory.as_bytes()).and_then(|ino| work.tree.directory(ino));
-        let names = entries
-            .into_iter()
-            .flatten()
+        let names = work
+            .tree
+            .entries(directory.as_bytes())
             .filter(|(_, ino)| {
-                let content = &work.tree.inode(**ino).content;
+                let content = &work.tree.inode(*ino).content;
                 matches!(content, Content::Regular(_) | Content::Symlink(_))
             })
             .filter_map(|(name, _)| unit_name::parse(name))
@@ -152,12 +150,11 @@ fn move_units<C>(
     etc: &str,
     changes: &mut Changes,
 ) -> Result<(), Error> {
-    let entries = work.tree.lookup(etc.as_bytes()).and_then(|ino| work.tree.directory(ino));
-    let found: Vec<_> = entries
-        .into_iter()
-        .flatten()
-        .filter(|(_, ino)| matches!(work.tree.inode(**ino).content, Content::Regular(_)))
-        .filter_map(|(name, ino)| Some((unit_name::parse(name)?.to_owned(), *ino)))
+    let found: Vec<_> = work
+        .tree
+        .entries(etc.as_bytes())
+        .filter(|(_, ino)| matches!(work.tree.inode(*ino).content, Content::Regular(_)))
+        .filter_map(|(name, ino)| Some((unit_name::parse(name)?.to_owned(), ino)))
         .collect();
     for (name, ino) in found {
         let (from, to) = (format!("{etc}/{name}"), format!("{directory}/{name}"));
@@ -183,12 +180,11 @@ fn aliases<C>(
     etc: &str,
     changes: &mut Changes,
 ) -> Result<(), Error> {
-    let entries = work.tree.lookup(etc.as_bytes()).and_then(|ino| work.tree.directory(ino));
-    let found: Vec<_> = entries
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, ino)| match &work.tree.inode(*ino).content {
-            Content::Symlink(target) => Some((name.clone(), target.clone(), *ino)),
+    let found: Vec<_> = work
+        .tree
+        .entries(etc.as_bytes())
+        .filter_map(|(name, ino)| match &work.tree.inode(ino).content {
+            Content::Symlink(target) => Some((name.to_vec(), target.clone(), ino)),
             _ => None,
         })
         .collect();
@@ -226,14 +222,13 @@ fn aliases<C>(
 
 /// The links in `X.wants`, `X.requires` and `X.upholds` of a directory.
 fn links<C>(work: &Work<C>, directory: &str) -> Vec<Link> {
-    let entries = |path: &[u8]| work.tree.lookup(path).and_then(|ino| work.tree.directory(ino));
     let mut found = Vec::new();
-    for (name, _) in entries(directory.as_bytes()).into_iter().flatten() {
+    for (name, _) in work.tree.entries(directory.as_bytes()) {
         let by = [&b".wants"[..], b".requires", b".upholds"];
         let Some(by) = by.iter().find_map(|end| name.strip_suffix(*end)) else { continue };
         let below = join(directory.as_bytes(), name);
-        for (link, ino) in entries(&below).into_iter().flatten() {
-            if let Content::Symlink(target) = &work.tree.inode(*ino).content {
+        for (link, ino) in work.tree.entries(&below) {
+            if let Content::Symlink(target) = &work.tree.inode(ino).content {
                 found.push(Link {
                     path: join(&below, link),
                     target: target.to_vec(),
