@@ -318,7 +318,7 @@ fn a_debian_package_works_merged_as_installed() {
 #[test]
 fn the_packages_of_mc_work_merged_as_installed() {
     let storage = shared!("images/registry-storage");
-    let key = need!(common::shared_path("images/e2e-signing-key.pub"), "no shared data");
+    let key = need!(common::data::path("images/e2e-signing-key.pub"), "no shared data");
     if !is_root() {
         not_run!("files of other owners need root");
     }

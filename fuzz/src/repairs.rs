@@ -125,6 +125,7 @@ fn convert(tar: &[u8]) -> Result<Sysext<Vec<u8>>, Error> {
             variant: None,
         },
         created: Timestamp { sec: 0, nsec: 0 },
+        latest: None,
         id: None,
         version_id: None,
         sysext_level: None,
