@@ -98,6 +98,6 @@ fn a_layout_is_bounded() {
     let index = ImageIndex::parse(&raw_index(&layout)).unwrap();
     let manifest = layout.join("blobs/sha256").join(index.manifests[0].digest.hex());
     fs::remove_file(&manifest).unwrap();
-    tools::run(Path::new("mkfifo"), &[manifest.to_str().unwrap()]);
+    tools::run(Path::new("mkfifo"), [manifest.to_str().unwrap()]);
     assert_eq!(code(limits()), ExitCode::Malformed);
 }

@@ -29,7 +29,7 @@ fn copies_by_skopeo_are_read_alike() {
         format!("oci-archive:{path}/archive.tar:41.mc"),
         format!("oci-archive:{path}/nameless.tar"),
     ] {
-        tools::run(&skopeo, &["copy", "-q", &source, &copy]);
+        tools::run(&skopeo, ["copy", "-q", &source, &copy]);
         let image = read_all(&copy, Some(AMD64)).unwrap_or_else(|error| panic!("{copy}: {error}"));
         assert_eq!(image.resolved.manifest.digest, original.resolved.manifest.digest, "{copy}");
         assert!(image.layers == original.layers, "{copy}");
@@ -39,7 +39,7 @@ fn copies_by_skopeo_are_read_alike() {
         read_all(&format!("oci:{path}/layout{name}"), None).unwrap();
     }
     let docker = format!("dir:{path}/docker");
-    tools::run(&skopeo, &["copy", "-q", "--format", "v2s2", &source, &docker]);
+    tools::run(&skopeo, ["copy", "-q", "--format", "v2s2", &source, &docker]);
     let docker = read_all(&docker, None).unwrap();
     assert_ne!(docker.resolved.manifest.digest, original.resolved.manifest.digest);
     assert!(docker.layers == original.layers);
@@ -70,7 +70,7 @@ fn a_platform_is_selected_from_an_index() {
     let mut references = vec![source.clone()];
     if let Some(skopeo) = tools::newest("skopeo") {
         for copy in copies {
-            tools::run(&skopeo, &["copy", "-q", "--all", &source, &copy]);
+            tools::run(&skopeo, ["copy", "-q", "--all", &source, &copy]);
             references.push(copy);
         }
     }
@@ -97,7 +97,7 @@ fn images_by_buildah_are_read() {
     let (root, runroot) = (format!("{path}/root"), format!("{path}/runroot"));
     let buildah = |arguments: &[&str]| {
         let storage = ["--root", &root, "--runroot", &runroot, "--storage-driver", "vfs"];
-        tools::run(&buildah, &[storage.as_slice(), arguments].concat());
+        tools::run(&buildah, [storage.as_slice(), arguments].concat());
     };
     fs::write(folder.path().join("hello"), "hello\n").unwrap();
     buildah(&["from", "--name", "made", "scratch"]);
@@ -138,9 +138,9 @@ fn an_image_by_umoci_is_read() {
     let image = format!("{layout}:41.hello");
     let file = folder.path().join("hello");
     fs::write(&file, "hello\n").unwrap();
-    tools::run(&umoci, &["init", "--layout", &layout]);
-    tools::run(&umoci, &["new", "--image", &image]);
-    tools::run(&umoci, &["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
+    tools::run(&umoci, ["init", "--layout", &layout]);
+    tools::run(&umoci, ["new", "--image", &image]);
+    tools::run(&umoci, ["insert", "--image", &image, file.to_str().unwrap(), "/usr/bin/hello"]);
     let read = read_all(&format!("oci:{image}"), None).unwrap();
     assert_eq!(read.layers.len(), 1);
     assert!(read.config.created_at().unwrap().as_second() > 0);

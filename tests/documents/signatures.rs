@@ -76,7 +76,7 @@ fn copied_signatures_are_found() {
         for (from, to) in [("41.mc", "41.mc"), (tag.as_str(), tag.as_str())] {
             let from = format!("docker://{repository}:{from}");
             let to = format!("oci:{path}/skopeo:{to}");
-            tools::run(&skopeo, &["copy", "-q", "--src-tls-verify=false", &from, &to]);
+            tools::run(&skopeo, ["copy", "-q", "--src-tls-verify=false", &from, &to]);
         }
         copies.extend([format!("oci:{path}/skopeo"), format!("oci:{path}/skopeo:41.mc")]);
         // The directory transport keeps signatures where they are configured, and skopeo can.
@@ -87,7 +87,7 @@ fn copied_signatures_are_found() {
         let configuration = format!("{path}/registries.d");
         let (from, to) = (format!("docker://{image}"), format!("dir:{path}/dir"));
         let arguments = ["--registries.d", &configuration, "copy", "-q", "--src-tls-verify=false"];
-        tools::run(&skopeo, &[arguments.as_slice(), &[&from, &to]].concat());
+        tools::run(&skopeo, [arguments.as_slice(), &[&from, &to]].concat());
         if folder.path().join("dir/signature-1").exists() {
             copies.push(to);
         }
@@ -95,15 +95,15 @@ fn copied_signatures_are_found() {
     if let Some(oras) = tools::newest("oras") {
         for name in ["41.mc", &tag] {
             let (from, to) = (format!("{repository}:{name}"), format!("{path}/oras:{name}"));
-            tools::run(&oras, &["copy", "--from-plain-http", &from, "--to-oci-layout", &to]);
+            tools::run(&oras, ["copy", "--from-plain-http", &from, "--to-oci-layout", &to]);
         }
         copies.push(format!("oci:{path}/oras:41.mc"));
     }
     if let Some(cosign) = tools::newest("cosign") {
-        tools::run(&cosign, &["save", "--dir", &format!("{path}/cosign"), &image]);
+        tools::run(&cosign, ["save", "--dir", &format!("{path}/cosign"), &image]);
         copies.push(format!("oci:{path}/cosign"));
         let archive = format!("{path}/cosign.tar");
-        tools::run(Path::new("tar"), &["-C", &format!("{path}/cosign"), "-cf", &archive, "."]);
+        tools::run(Path::new("tar"), ["-C", &format!("{path}/cosign"), "-cf", &archive, "."]);
         copies.push(format!("oci-archive:{archive}"));
     }
     for copy in &copies {

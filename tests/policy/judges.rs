@@ -55,7 +55,7 @@ fn signature(change: impl Fn(&str) -> String + 'static) -> Change<'static> {
 }
 
 /// Rows: what is changed, and who accepts it.
-fn rows<'a>(site: &'a Site) -> Vec<(&'static str, Change<'a>, &'static str)> {
+fn rows(site: &Site) -> Vec<(&'static str, Change<'_>, &'static str)> {
     let name = |value: Value| {
         payload(move |p| p["critical"]["identity"]["docker-reference"] = value.clone())
     };

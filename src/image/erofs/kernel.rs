@@ -17,6 +17,8 @@ impl Kernel {
     pub const BIG_CLUSTERS: Self = Self::new(5, 13);
     /// The first with last clusters behind the inode (`ztailpacking`).
     pub const TAIL_PACKING: Self = Self::new(5, 17);
+    /// The first in which several inodes may have one physical cluster, and be read at one time.
+    pub const SHARED_CLUSTERS: Self = Self::new(6, 0);
     /// The first with a packed inode (`fragments`).
     pub const FRAGMENTS: Self = Self::new(6, 1);
     /// The first with Zstandard.

@@ -211,7 +211,8 @@ impl Options {
     pub(super) fn plan(&self) -> Plan {
         let compressed = self.compression != Compression::None;
         let kernel = self.min_kernel;
-        let extents = kernel >= Kernel::EXTENTS;
+        // Of LZ4 the kernel would need room for the one page more that a piece may touch.
+        let extents = matches!(self.compression, Compression::Zstd(_)) && kernel >= Kernel::EXTENTS;
         let default = match self.compression {
             _ if kernel < Kernel::BIG_CLUSTERS => 4 << 10,
             Compression::Zstd(_) => 128 << 10,
@@ -226,7 +227,8 @@ impl Options {
                 () if kernel >= Kernel::TAIL_PACKING => Tails::Inline,
                 () => Tails::Flat,
             },
-            extents: compressed && extents,
+            extents,
+            shares: !compressed || kernel >= Kernel::SHARED_CLUSTERS,
         }
     }
 }
@@ -242,6 +244,8 @@ pub(super) struct Plan {
     pub tails: Tails,
     /// Whether compressed data are encoded extents, which start at any byte.
     pub extents: bool,
+    /// Whether several inodes may have the same contents.
+    pub shares: bool,
 }
 
 impl Plan {

@@ -179,7 +179,7 @@ fn features_are_those_of_the_oldest_kernel() {
         ("lz4hc", None, "6.0", PADDING | CFGS | TAILPACKING, LZ4),
         ("lz4hc", None, "6.1", PADDING | CFGS | FRAGMENTS, LZ4),
         ("lz4hc", None, "6.14", PADDING | CFGS | FRAGMENTS, LZ4),
-        ("lz4hc", None, "6.15", PADDING | CFGS | FRAGMENTS | WIDE, LZ4),
+        ("lz4hc", None, "6.15", PADDING | CFGS | FRAGMENTS, LZ4),
         ("zstd", Some("4K"), "6.10", PADDING | CFGS | FRAGMENTS, ZSTD),
         ("zstd:19", None, "6.14", PADDING | CFGS | FRAGMENTS, ZSTD),
         ("zstd", None, "7.0", PADDING | CFGS | FRAGMENTS | WIDE, ZSTD),
