@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use common::tools;
 use oci2sysext::error::{ExitCode, Fault};
-use oci2sysext::image::erofs::{Contents, Options, Reader, SelfCheck, Writer, dump};
+use oci2sysext::image::erofs::{Compression, Contents, Options, Reader, SelfCheck, Writer, dump};
 use oci2sysext::layer::ContentSink;
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{Content, Directory, Inode, Stat, Tree};
@@ -411,7 +411,10 @@ fn equal_files_are_stored_once() {
         let (large, small) = (noise(3, 3_000_000), noise(4, 6000));
         let handles: Vec<_> =
             (0..6).flat_map(|_| [store(&mut writer, &large), store(&mut writer, &small)]).collect();
-        assert!(handles.iter().step_by(2).all(|handle| *handle == handles[0]));
+        // Kernels before 6.0 cannot read one compressed cluster for two inodes.
+        let shares = options.compression == Compression::None
+            || options.min_kernel >= "6.0".parse().unwrap();
+        assert_eq!(handles.iter().skip(2).step_by(2).all(|handle| *handle == handles[0]), shares);
         assert_ne!(handles[0], handles[1]);
         for (n, handle) in handles.into_iter().enumerate() {
             let ino =
@@ -420,7 +423,7 @@ fn equal_files_are_stored_once() {
         }
         let staged = writer.finish(&tree).unwrap();
         // Each name has a tail of its own behind its inode, but no block.
-        assert!(staged.size() < 3_060_000, "{options:?}: {}", staged.size());
+        assert_eq!(staged.size() < 3_060_000, shares, "{options:?}: {}", staged.size());
         fsck(file.path());
     }
 }
