@@ -4,7 +4,7 @@
 //! moment but one: between the link and the rename of [`crate::publish`], which holds the end off.
 //! A directory that cannot be unnamed is registered as a [`Cleanup`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,8 +23,7 @@ pub fn watch(farewell: fn()) -> std::io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             let _critical = hold();
             for directory in std::mem::take(&mut *cleanups()) {
-                // Another thread may still be writing into it.
-                (0..10).any(|_| std::fs::remove_dir_all(&directory).is_ok());
+                let _ = std::fs::remove_dir_all(&directory);
             }
             farewell();
             std::process::exit(128 + signal);
@@ -39,19 +38,33 @@ pub fn hold() -> MutexGuard<'static, ()> {
 }
 
 /// A directory that is removed when its owner, or the run, ends.
+///
+/// Whoever gives a file in it a name does so under [`hold`]: nothing may appear there while the
+/// end of the run removes it.
 #[derive(Debug)]
 pub struct Cleanup(PathBuf);
 
 impl Cleanup {
-    /// Registers a directory of the run's own.
-    pub fn new(directory: PathBuf) -> Self {
+    /// Makes a directory of the run's own and registers it.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn new(make: impl FnOnce() -> std::io::Result<PathBuf>) -> std::io::Result<Self> {
+        let _critical = hold();
+        let directory = make()?;
         cleanups().push(directory.clone());
-        Self(directory)
+        Ok(Self(directory))
+    }
+
+    /// Where the directory is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
+        let _critical = hold();
         // A later run reclaims what cannot be removed.
         let _ = std::fs::remove_dir_all(&self.0);
         cleanups().retain(|directory| *directory != self.0);

@@ -85,10 +85,9 @@ impl<H: FsVerityHashValue> DumpContent for Contents<H> {
 #[derive(Debug)]
 pub struct Objects {
     directory: PathBuf,
-    waiting: PathBuf,
+    waiting: signals::Cleanup,
     /// Held so that no other run takes `waiting` for a dead run's.
     _lock: File,
-    _cleanup: signals::Cleanup,
     verity: Verity,
     buffer: Vec<u8>,
 }
@@ -108,12 +107,11 @@ impl Objects {
         let failed = |error| Error::Objects { path: directory.to_owned(), error };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
         reclaim(directory).map_err(failed)?;
-        let (waiting, lock, cleanup) = wait_in(directory).map_err(failed)?;
+        let (waiting, lock) = wait_in(directory).map_err(failed)?;
         Ok(Self {
             directory: directory.to_owned(),
             waiting,
             _lock: lock,
-            _cleanup: cleanup,
             verity: Verity::Enabled,
             buffer: vec![0; 128 << 10],
         })
@@ -141,7 +139,7 @@ impl Objects {
     }
 
     fn place(&self, digest: &Sha256HashValue) -> io::Result<()> {
-        let new = self.waiting.join(digest.to_hex());
+        let new = self.waiting.path().join(digest.to_hex());
         let target = self.directory.join(digest.to_object_pathname());
         if !new.exists() {
             // Found in the store while the layer was read.
@@ -165,7 +163,10 @@ impl Objects {
         size: u64,
         contents: &mut dyn Read,
     ) -> Result<Sha256HashValue, SinkError> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.waiting).map_err(SinkError::Write)?;
+        let mut file = {
+            let _critical = signals::hold();
+            tempfile::NamedTempFile::new_in(self.waiting.path()).map_err(SinkError::Write)?
+        };
         let mut hasher = FsVerityHasher::<Sha256HashValue>::new();
         let mut left = size;
         while left > 0 {
@@ -184,10 +185,14 @@ impl Objects {
             self.enable_verity(&in_store).map_err(SinkError::Write)?;
             return Ok(digest);
         }
-        let path = self.waiting.join(digest.to_hex());
+        let path = self.waiting.path().join(digest.to_hex());
         file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(SinkError::Write)?;
         // Closes the file: fs-verity is for files that nobody can write.
-        file.into_temp_path().persist(&path).map_err(|e| SinkError::Write(e.error))?;
+        let file = file.into_temp_path();
+        {
+            let _critical = signals::hold();
+            file.persist(&path).map_err(|e| SinkError::Write(e.error))?;
+        }
         self.enable_verity(&path).map_err(SinkError::Write)?;
         Ok(digest)
     }
@@ -262,15 +267,16 @@ fn is_intact(path: &Path, digest: &Sha256HashValue) -> io::Result<bool> {
 }
 
 /// Makes a directory for new objects and locks it.
-fn wait_in(directory: &Path) -> io::Result<(PathBuf, File, signals::Cleanup)> {
+fn wait_in(directory: &Path) -> io::Result<(signals::Cleanup, File)> {
     for _ in 0..TRIES {
-        let new = tempfile::Builder::new().prefix(WAITING).tempdir_in(directory)?.keep();
-        let cleanup = signals::Cleanup::new(new.clone());
+        let new = signals::Cleanup::new(|| {
+            Ok(tempfile::Builder::new().prefix(WAITING).tempdir_in(directory)?.keep())
+        })?;
         // Until it is locked, another run may take it for a dead run's, and remove it.
-        let Ok(lock) = File::open(&new) else { continue };
+        let Ok(lock) = File::open(new.path()) else { continue };
         let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        if locked.is_ok() && new.exists() {
-            return Ok((new, lock, cleanup));
+        if locked.is_ok() && new.path().exists() {
+            return Ok((new, lock));
         }
     }
     Err(io::Error::other("other runs removed each new directory"))
