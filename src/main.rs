@@ -1,13 +1,13 @@
 //! The program: parses its arguments, runs, and exits with the code that the failure means.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use oci2sysext::cli::{Cli, Command, TrustCommand};
+use oci2sysext::cmd::{self, terminal};
 use oci2sysext::error::{Error, ExitCode as ErrorCode};
 use oci2sysext::escape::Escaped;
-use oci2sysext::{cmd, request, signals};
+use oci2sysext::{request, signals};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(error) => return misunderstood(&error),
     };
     let json = cli.json();
-    if let Err(error) = signals::watch(cmd::terminal::clear) {
+    if let Err(error) = signals::watch(terminal::clear) {
         // Unnamed files leave nothing behind even so.
         tracing::debug!("no signal handler: {error}");
     }
@@ -67,8 +67,7 @@ fn complain(error: &Error, json: bool) {
     // Nobody is left to tell if a stream is gone: the exit code still says it.
     let fault = error.fault();
     if json {
-        let object = serde_json::json!({ "error": error.to_json() });
-        let _ = writeln!(io::stdout(), "{object:#}");
+        let _ = terminal::print_json(&serde_json::json!({ "error": error.to_json() }));
     }
-    let _ = writeln!(io::stderr(), "error: {fault}\n  help: {}", fault.advice());
+    terminal::say(format_args!("error: {fault}\n  help: {}\n", fault.advice()));
 }

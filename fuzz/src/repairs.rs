@@ -13,7 +13,7 @@ use oci2sysext::layer::{self, LayerOptions};
 use oci2sysext::limits::Limits;
 use oci2sysext::oci::Platform;
 use oci2sysext::report::Changes;
-use oci2sysext::sysext::{self, Fates, Sysext, SysextOptions, Whiteouts};
+use oci2sysext::sysext::{self, Fates, Sysext, SysextOptions};
 use oci2sysext::tree::{Content, Timestamp};
 
 use super::blob::{Layer, MemorySink};
@@ -115,30 +115,11 @@ fn convert(tar: &[u8]) -> Result<Sysext<Vec<u8>>, Error> {
     let layer = layer::read(&extension, &options, &mut sink)?;
     let query = Query { extension: &layer, lower_layers: 1, policy: false, limits: &limits };
     let base = base::read(&query, &mut |_| Ok::<_, Error>(Layer::tar(&lower).blob()))?;
+    let platform =
+        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let options = SysextOptions {
-        rename: false,
-        name: "x".to_owned(),
-        image_name: Some("x".to_owned()),
-        platform: Platform {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: None,
-        },
-        created: Timestamp { sec: 0, nsec: 0 },
-        latest: None,
-        id: None,
-        version_id: None,
-        sysext_level: None,
-        any_host: false,
-        keep_caches: false,
-        whiteouts: Whiteouts::Drop,
-        deny_setuid: false,
         repairs: "all,caches,selinux".parse().unwrap(),
-        enable: Vec::new(),
-        no_enable: Vec::new(),
-        unverified: false,
-        limits: Limits::default(),
-        contexts: None,
+        ..SysextOptions::plain("x", platform, Timestamp { sec: 0, nsec: 0 })
     };
     Ok(sysext::convert(layer, &base, &options, &mut sink, &mut Changes::default())?)
 }

@@ -53,6 +53,34 @@ pub struct SysextOptions<'a> {
     pub contexts: Option<&'a FileContexts>,
 }
 
+impl SysextOptions<'_> {
+    /// For an image of the extension's name: nothing is added, kept or demanded that nobody asked
+    /// for, and nothing is labelled.
+    pub fn plain(name: &str, platform: Platform, created: Timestamp) -> Self {
+        Self {
+            name: name.to_owned(),
+            image_name: Some(name.to_owned()),
+            rename: false,
+            platform,
+            created,
+            latest: None,
+            id: None,
+            version_id: None,
+            sysext_level: None,
+            any_host: false,
+            keep_caches: false,
+            whiteouts: Whiteouts::default(),
+            deny_setuid: false,
+            repairs: Repairs::none(),
+            enable: Vec::new(),
+            no_enable: Vec::new(),
+            unverified: false,
+            limits: Limits::default(),
+            contexts: None,
+        }
+    }
+}
+
 impl fmt::Debug for SysextOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SysextOptions")

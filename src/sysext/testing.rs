@@ -5,10 +5,9 @@ use std::fmt::Write;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::{Error, Fates, Repairs, Sysext, SysextOptions, Whiteouts, convert};
+use super::{Error, Fates, Sysext, SysextOptions, convert};
 use crate::base::{Base, BaseKind, BasePath};
 use crate::layer::{ContentSink, Fate, Held, LayerTree, SinkError, Stored, Whiteout};
-use crate::limits::Limits;
 use crate::oci::Platform;
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Directory, Inode, Stat, Timestamp, Tree, components, join};
@@ -112,31 +111,9 @@ pub fn base_with(os_release: &str, text: &str) -> Base {
 }
 
 pub fn options() -> SysextOptions<'static> {
-    SysextOptions {
-        rename: false,
-        name: "x".to_owned(),
-        image_name: Some("x".to_owned()),
-        platform: Platform {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: None,
-        },
-        created: Timestamp { sec: 77, nsec: 0 },
-        latest: None,
-        id: None,
-        version_id: None,
-        sysext_level: None,
-        any_host: false,
-        keep_caches: false,
-        whiteouts: Whiteouts::Drop,
-        deny_setuid: false,
-        repairs: Repairs::none(),
-        enable: Vec::new(),
-        no_enable: Vec::new(),
-        unverified: false,
-        limits: Limits::default(),
-        contexts: None,
-    }
+    let platform =
+        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+    SysextOptions::plain("x", platform, Timestamp { sec: 77, nsec: 0 })
 }
 
 /// What came of a layer: the paths of the extension, the changes, the warnings.

@@ -29,11 +29,8 @@ done
 #[test]
 #[ignore = "takes a minute and a half; the system's own kernel judges the same images"]
 fn the_kernel_of_debian_shows_what_was_written() {
-    let root = need!(
-        tools::of(tools::TRIXIE, "qemu-system-x86_64")
-            .and_then(|tool| Some(tool.parent()?.parent()?.parent()?.to_owned())),
-        "no QEMU"
-    );
+    need!(tools::of(tools::TRIXIE, "qemu-system-x86_64"), "no QEMU");
+    let root = tools::root();
     need!(tools::of(tools::FORKY, "mount.composefs"), "no composefs");
     need!(tools::system("mkfs.ext4"), "no mkfs.ext4");
     let source = source();

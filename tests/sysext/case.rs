@@ -11,7 +11,7 @@ use oci2sysext::limits::Limits;
 use oci2sysext::oci::Platform;
 use oci2sysext::report::Changes;
 use oci2sysext::selinux::FileContexts;
-use oci2sysext::sysext::{self, Fates, Repair, Repairs, Sysext, SysextOptions, Whiteouts};
+use oci2sysext::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use oci2sysext::tree::{Timestamp, split};
 use oci2sysext::verify::{Blob, Verified};
 
@@ -118,31 +118,9 @@ impl Image {
 }
 
 pub fn options() -> SysextOptions<'static> {
-    SysextOptions {
-        rename: false,
-        name: "x".to_owned(),
-        image_name: Some("x".to_owned()),
-        platform: Platform {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: None,
-        },
-        created: Timestamp { sec: 77, nsec: 0 },
-        latest: None,
-        id: None,
-        version_id: None,
-        sysext_level: None,
-        any_host: false,
-        keep_caches: false,
-        whiteouts: Whiteouts::Drop,
-        deny_setuid: false,
-        repairs: Repairs::none(),
-        enable: Vec::new(),
-        no_enable: Vec::new(),
-        unverified: false,
-        limits: Limits::default(),
-        contexts: None,
-    }
+    let platform =
+        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+    SysextOptions::plain("x", platform, Timestamp { sec: 77, nsec: 0 })
 }
 
 /// The exit code of an error as a number.

@@ -130,16 +130,10 @@ impl<C: Expected> Comparison<'_, C> {
 
     /// Compares the bytes of a file by their digest.
     fn contents(&self, path: &[u8], found: &Located, expected: &[u8; 16]) -> Result<(), Error> {
-        let mut contents = self.reader.contents(found)?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let n = contents.read_some(&mut buffer)?;
-            if n == 0 {
-                break;
-            }
-            hasher.update(buffer.get(..n).unwrap_or_default());
-        }
+        self.reader.contents(found)?.decode(|bytes| {
+            hasher.update(bytes);
+        })?;
         let mut digest = [0; 16];
         hasher.finalize_xof().fill(&mut digest);
         if digest != *expected {

@@ -8,7 +8,6 @@ use zstd::stream::raw::{CParameter, DParameter, Decoder, InBuffer, Operation, Ou
 
 use super::lz4;
 use super::options::Compression;
-use super::size;
 
 /// The largest window of a Zstandard frame: kernels keep no more than a cluster of 1 MiB.
 const WINDOW_LOG: u32 = 20;
@@ -113,7 +112,7 @@ pub fn inflate(input: &[u8], output: &mut [u8]) -> bool {
     let mut inflater = flate2::Decompress::new(false);
     let wanted = super::len(output);
     let status = inflater.decompress(input, output, flate2::FlushDecompress::Finish);
-    status.is_ok() && size(inflater.total_out()) == size(wanted)
+    status.is_ok() && inflater.total_out() == wanted
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// A file's last bytes, which are not among its blocks: one compressed cluster to the indexes.
+    pub fn elsewhere(length: u32) -> Self {
+        Self { length, stored: 4096 }
+    }
+
     /// Blocks of the compressed cluster.
     pub fn blocks(self) -> u16 {
         u16::try_from(u64::from(self.stored).div_ceil(BLOCK)).unwrap_or(u16::MAX)
@@ -86,7 +91,7 @@ impl Squeezer {
 
     /// Compresses a segment, if that saves anything.
     pub fn squeeze(&mut self, input: Vec<u8>, follows: Follows) -> Squeezed {
-        let tails = if follows == Follows::Nothing { self.plan.tails } else { Tails::Flat };
+        let tails = if follows == Follows::Nothing { self.plan.tails } else { Tails::Blocks };
         let mut clusters =
             Clusters { bytes: Vec::new(), extents: Vec::new(), inline: Vec::new(), tail: 0, input };
         let done = if self.plan.extents {
@@ -112,15 +117,16 @@ impl Squeezer {
                 out.tail = rest.len();
                 break;
             }
-            if tails == Tails::Inline && rest.len() <= block && rest.len() <= INLINE {
+            if tails == Tails::Inline && rest.len() <= INLINE {
                 // A block that is too small to shrink by one may still shrink behind the inode.
                 let given = codec.fill(rest, &mut self.cluster);
                 let given = given.filter(|&(taken, given)| taken == rest.len() && given < taken);
-                let (stored, bytes) = match given {
-                    Some((_, given)) => (4096, self.cluster.get(..given)?),
-                    None => (0, rest),
+                let length = u32::try_from(rest.len()).ok()?;
+                let (extent, bytes) = match given {
+                    Some((_, given)) => (Extent::elsewhere(length), self.cluster.get(..given)?),
+                    None => (Extent { length, stored: 0 }, rest),
                 };
-                out.extents.push(Extent { length: u32::try_from(rest.len()).ok()?, stored });
+                out.extents.push(extent);
                 out.inline = bytes.to_vec();
                 break;
             }
@@ -140,7 +146,7 @@ impl Squeezer {
                     break;
                 }
                 if ends && tails == Tails::Inline && given <= INLINE {
-                    out.extents.push(Extent { length, stored: 4096 });
+                    out.extents.push(Extent::elsewhere(length));
                     out.inline = compressed.to_vec();
                     break;
                 }

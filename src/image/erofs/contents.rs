@@ -14,7 +14,7 @@ use super::format::{
 };
 use super::options::{Compression, Plan};
 use super::store::{Record, Run, Store, Tail};
-use super::{BLOCK, index, len};
+use super::{BLOCK, index, len, wide};
 
 /// The header of compression metadata, in bytes.
 const HEADER: u64 = 8;
@@ -102,7 +102,7 @@ impl Bodies<'_> {
                         let (low, high) = (offset & 0xffff, offset >> 16);
                         header.h_fragmentoff_lo = U16::new(u16::try_from(low).unwrap_or(0));
                         header.h_idata_size = U16::new(u16::try_from(high).unwrap_or(0));
-                        extents.push(Extent { length, stored: 4096 });
+                        extents.push(Extent::elsewhere(length));
                     }
                     Tail::Inline(cluster) => {
                         header.h_advise |= U16::new(Z_EROFS_ADVISE_INLINE_PCLUSTER);
@@ -193,7 +193,7 @@ impl Bodies<'_> {
     }
 
     fn records(&self, file_size: u64, contiguous: bool) -> Records {
-        Records::new(file_size, len_of(self.plan.cluster.bytes()), contiguous)
+        Records::new(file_size, wide(self.plan.cluster.bytes()), contiguous)
     }
 
     fn header(&self, mut advise: u16) -> MapHeader {
@@ -230,8 +230,4 @@ fn is_whole(record: &Record) -> bool {
 
 fn block(position: u64) -> u32 {
     u32::try_from(position / BLOCK).unwrap_or(u32::MAX)
-}
-
-fn len_of(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -70,16 +70,8 @@ fn decode(reader: &Reader, limits: &Limits) -> Result<Image, Error> {
         budget = budget
             .checked_sub(located.size)
             .ok_or(Error::Limit { name: "layer-uncompressed", limit: limits.layer_uncompressed })?;
-        let mut contents = reader.contents(located)?;
         let mut verity = Verity::default();
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let n = contents.read_some(&mut buffer)?;
-            if n == 0 {
-                break;
-            }
-            verity.update(buffer.get(..n).unwrap_or_default());
-        }
+        reader.contents(located)?.decode(|bytes| verity.update(bytes))?;
         located.verity = Some(verity.finish());
     }
     Ok(image)

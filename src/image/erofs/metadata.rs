@@ -20,7 +20,7 @@ use super::layout::{Layout, Need};
 use super::options::Options;
 use super::store::{Contents, Record, Store};
 use super::superblock::Facts;
-use super::{BLOCK, directory, len, size, xattr};
+use super::{BLOCK, directory, len, size, too_large, wide, xattr};
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree};
@@ -33,7 +33,7 @@ pub fn write(
     start: u32,
     tree: &Tree<Contents>,
 ) -> Result<(), Error> {
-    let plan = Plan::new(options, store, start, tree)?;
+    let plan = Places::new(options, store, start, tree)?;
     let mut area = Area::new(file, u64::from(start) * BLOCK);
     plan.write_area(&mut area)?;
     let (end, digest) = area.finish(store)?;
@@ -41,7 +41,7 @@ pub fn write(
         bodies: plan.bodies,
         root: u16::try_from(plan.nid(Tree::<Contents>::ROOT)).map_err(|_| too_large())?,
         packed: plan.packed.into(),
-        inodes: u64::try_from(plan.order.len()).unwrap_or(u64::MAX),
+        inodes: wide(plan.order.len()),
         epoch: plan.epoch,
         blocks: u32::try_from(end / BLOCK).map_err(|_| too_large())?,
         meta_block: plan.start,
@@ -77,7 +77,7 @@ impl Shape {
 }
 
 /// Where everything is.
-struct Plan<'a> {
+struct Places<'a> {
     bodies: Bodies<'a>,
     tree: &'a Tree<Contents>,
     /// The time of compact inodes.
@@ -99,7 +99,7 @@ struct Plan<'a> {
     end: u64,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Places<'a> {
     fn new(
         options: &'a Options,
         store: &'a Store,
@@ -457,7 +457,7 @@ fn commonest<T: Copy + Ord + std::hash::Hash>(items: impl Iterator<Item = T>) ->
 /// Puts the last part of a block behind the inode, if there is one and it leaves `beside` bytes.
 fn inline_tail(shape: &mut Shape, beside: u64) {
     let tail = shape.size % BLOCK;
-    if tail > 0 && tail <= u64::try_from(INLINE).unwrap_or(0) && tail + beside <= BLOCK {
+    if tail > 0 && tail <= wide(INLINE) && tail + beside <= BLOCK {
         shape.layout = EROFS_INODE_FLAT_INLINE;
         shape.tail = tail;
     }
@@ -466,15 +466,11 @@ fn inline_tail(shape: &mut Shape, beside: u64) {
 
 /// The length of a structure.
 fn len_of<T>() -> u64 {
-    u64::try_from(size_of::<T>()).unwrap_or(u64::MAX)
+    wide(size_of::<T>())
 }
 
 fn block_after(position: u64) -> Result<u32, Error> {
     u32::try_from(position.div_ceil(BLOCK)).map_err(|_| too_large())
-}
-
-fn too_large() -> Error {
-    Error::Io(io::ErrorKind::FileTooLarge.into())
 }
 
 fn unwritable(path: &[u8], problem: &str) -> Error {

@@ -55,7 +55,17 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The length of bytes.
 fn len(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+    wide(bytes.len())
+}
+
+/// A number of things in memory.
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Why an image cannot be written whose blocks or inodes have no 32-bit addresses.
+fn too_large() -> crate::image::Error {
+    crate::image::Error::Io(std::io::ErrorKind::FileTooLarge.into())
 }
 
 /// A number of bytes as a size in memory.

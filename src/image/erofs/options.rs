@@ -222,10 +222,10 @@ impl Options {
             compression: self.compression,
             cluster: self.cluster_size.unwrap_or(ClusterSize(default)),
             tails: match () {
-                () if !compressed => Tails::Flat,
+                () if !compressed => Tails::Blocks,
                 () if kernel >= Kernel::FRAGMENTS => Tails::Fragments,
                 () if kernel >= Kernel::TAIL_PACKING => Tails::Inline,
-                () => Tails::Flat,
+                () => Tails::Blocks,
             },
             extents,
             shares: !compressed || kernel >= Kernel::SHARED_CLUSTERS,
@@ -254,8 +254,7 @@ impl Plan {
     /// About what fills a cluster: less would leave a part of it unused, and trying it first
     /// would compress it twice.
     pub fn small(self) -> usize {
-        let cluster = self.cluster.bytes();
-        if self.extents { cluster } else { (2 * cluster).min(256 << 10) }
+        if self.extents { self.piece() } else { self.piece().min(256 << 10) }
     }
 
     /// The most input that one cluster of Zstandard is offered.
@@ -268,7 +267,7 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tails {
     /// To blocks of their own.
-    Flat,
+    Blocks,
     /// Behind the inode, if they become small enough.
     Inline,
     /// To the packed inode, where all of them are compressed together.

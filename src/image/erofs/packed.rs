@@ -13,7 +13,7 @@ use super::compress::{Extent, Follows, SEGMENT, Squeezed, Squeezer};
 use super::pool::{Answer, Pool};
 use super::store::Tail;
 use super::writer::{Writer, zero};
-use super::{codec, len, lz4, size};
+use super::{codec, len, lz4, size, wide};
 use crate::image::Error;
 
 /// Bytes of other contents that are written before a segment is waited for.
@@ -86,8 +86,8 @@ impl Writer {
     pub(super) fn erase_fragments(&mut self, fragments: &[(u64, u64)]) -> Result<(), Error> {
         let mut squeezer = None;
         for number in 0..self.store.packed.len() {
-            let start = len_of(number) * len_of(SEGMENT);
-            let end = start + len_of(SEGMENT);
+            let start = wide(number) * wide(SEGMENT);
+            let end = start + wide(SEGMENT);
             let first = fragments.partition_point(|&(offset, length)| offset + length <= start);
             let touched = fragments.iter().skip(first);
             let mut touched = touched.take_while(|(offset, _)| *offset < end).peekable();
@@ -153,8 +153,4 @@ impl Writer {
         }
         Ok(bytes)
     }
-}
-
-fn len_of(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -115,22 +115,20 @@ impl Facts<'_> {
         if self.features() & EROFS_FEATURE_INCOMPAT_COMPR_CFGS == 0 {
             return Vec::new();
         }
-        let lz4;
-        let zstd;
-        let bytes = if let Compression::Zstd(_) = plan.compression {
-            let log = codec::window_log(plan.piece()).saturating_sub(10);
-            zstd =
-                ZstdCfgs { format: 0, windowlog: u8::try_from(log).unwrap_or(0), reserved: [0; 4] };
-            zstd.as_bytes()
-        } else {
-            lz4 = Lz4Cfgs {
-                max_distance: U16::new(LZ4_DISTANCE_MAX),
-                max_pclusterblks: U16::new(plan.cluster.blocks()),
-                reserved: [0; 10],
-            };
-            lz4.as_bytes()
+        let with_length = |bytes: &[u8]| {
+            let length = u16::try_from(bytes.len()).unwrap_or(0);
+            [&length.to_le_bytes(), bytes].concat()
         };
-        let length = u16::try_from(bytes.len()).unwrap_or(0);
-        [&length.to_le_bytes(), bytes].concat()
+        if let Compression::Zstd(_) = plan.compression {
+            let log = codec::window_log(plan.piece()).saturating_sub(10);
+            let windowlog = u8::try_from(log).unwrap_or(0);
+            return with_length(ZstdCfgs { format: 0, windowlog, reserved: [0; 4] }.as_bytes());
+        }
+        let lz4 = Lz4Cfgs {
+            max_distance: U16::new(LZ4_DISTANCE_MAX),
+            max_pclusterblks: U16::new(plan.cluster.blocks()),
+            reserved: [0; 10],
+        };
+        with_length(lz4.as_bytes())
     }
 }

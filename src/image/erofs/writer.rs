@@ -10,7 +10,7 @@ use super::options::{Options, Plan, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
 use super::store::{Contents, Record, Run, Store, Tail};
-use super::{BLOCK, len, metadata, size};
+use super::{BLOCK, len, metadata, size, too_large, wide};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
 use crate::tree::{Content, Tree};
@@ -150,7 +150,7 @@ impl Writer {
                 .is_some_and(|record| record.size == len(&segment));
         let small = match self.plan.tails {
             Tails::Fragments => length <= self.plan.small(),
-            Tails::Flat => len(&segment) <= BLOCK,
+            Tails::Blocks => len(&segment) <= BLOCK,
             Tails::Inline => length <= 64,
         };
         self.pending.push_back(if whole && small {
@@ -172,7 +172,7 @@ impl Writer {
             Pending::Segment { record, last, length, answer } => {
                 self.waiting -= length.max(MINIMUM);
                 self.append(record, last, answer.wait()?)?;
-                self.packed.passed += len_of(length);
+                self.packed.passed += wide(length);
                 if last {
                     self.write_packed()?;
                 }
@@ -465,7 +465,7 @@ impl ContentSink for Writer {
 
 /// Overwrites a part of the image with zeros.
 pub(super) fn zero(file: &File, mut position: u64, stored: u64) -> io::Result<()> {
-    let zeros = vec![0; size(stored.min(len_of(SEGMENT)))];
+    let zeros = vec![0; size(stored.min(wide(SEGMENT)))];
     let mut left = size(stored);
     while left > 0 {
         let piece = zeros.get(..left.min(SEGMENT)).unwrap_or(&zeros);
@@ -474,14 +474,6 @@ pub(super) fn zero(file: &File, mut position: u64, stored: u64) -> io::Result<()
         left -= piece.len();
     }
     Ok(())
-}
-
-fn len_of(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-fn too_large() -> Error {
-    Error::Io(io::ErrorKind::FileTooLarge.into())
 }
 
 fn too_many() -> io::Error {

@@ -61,9 +61,7 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| {
             let name = split(path).map_or(&b""[..], |(_, name)| name);
-            is_within(path, b"usr/lib/modules")
-                && name.starts_with(b"modules.")
-                && name.starts_with(b"modules.dep")
+            is_within(path, b"usr/lib/modules") && name.starts_with(b"modules.dep")
         },
         missed: "the extension's kernel modules: modprobe does not find them (insmod does)",
         rebuild: None,
@@ -118,15 +116,22 @@ pub(super) fn run<C>(
     plan: &mut Plan,
     changes: &mut Changes,
 ) -> Result<(), Error> {
+    // Of each cache: its first file, and whether a file of it is kept, which shadows the host's.
+    let mut found: Vec<(Option<Vec<u8>>, bool)> = vec![(None, false); CACHES.len()];
+    for entry in work.tree.walk() {
+        if !matches!(entry.inode.content, Content::Regular(_)) {
+            continue;
+        }
+        for (cache, (first, is_kept)) in CACHES.iter().zip(&mut found) {
+            if (cache.is)(&entry.path) {
+                *is_kept |= options.keep_caches && rules::cache(&entry.path).is_some();
+                first.get_or_insert_with(|| entry.path.clone());
+            }
+        }
+    }
     let mut commands = BTreeSet::new();
-    for cache in CACHES {
-        let files = work.tree.walk().filter(|entry| {
-            matches!(entry.inode.content, Content::Regular(_)) && (cache.is)(&entry.path)
-        });
-        let found: Vec<_> = files.map(|entry| entry.path).collect();
-        // What is kept shadows the host's.
-        let is_kept = options.keep_caches && found.iter().any(|path| rules::cache(path).is_some());
-        let Some(path) = found.first().filter(|_| !is_kept) else { continue };
+    for (cache, found) in CACHES.iter().zip(&found) {
+        let (Some(path), false) = found else { continue };
         let path = Escaped(path);
         let missed = cache.missed;
         match cache.rebuild {

@@ -45,9 +45,14 @@ pub(super) fn covers(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
     false
 }
 
+/// The files of such a directory.
+pub(super) fn files<C>(work: &Work<C>, directory: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    subtree(&work.tree, directory).into_iter().filter(|path| path.ends_with(b".conf"))
+}
+
 fn lines<C>(work: &Work<C>, directory: &[u8], limits: &Limits) -> Vec<Vec<u8>> {
-    let files = subtree(&work.tree, directory).into_iter().filter(|path| path.ends_with(b".conf"));
-    let texts = files.filter_map(|path| read_held(&work.tree, &path, limits.text_file));
+    let texts =
+        files(work, directory).filter_map(|path| read_held(&work.tree, &path, limits.text_file));
     texts
         .flat_map(|text| text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>())
         .filter(|line| !line.trim_ascii_start().starts_with(b"#"))

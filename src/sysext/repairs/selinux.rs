@@ -12,7 +12,7 @@ use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions};
-use crate::tree::{Content, components, is_within};
+use crate::tree::{Content, components, is_within, split};
 
 /// Where packages leave their modules, for one type of policy or for all.
 const MODULES: &[u8] = b"usr/share/selinux";
@@ -164,13 +164,17 @@ fn relabelled(base: &Base) -> Vec<String> {
 fn directory_of(spec: &[u8]) -> Option<Vec<u8>> {
     const ELSEWHERE: [&[u8]; 10] =
         [b"usr", b"bin", b"sbin", b"lib", b"lib64", b"proc", b"sys", b"dev", b"run", b"tmp"];
+    let parent = |path: &[u8]| split(path).map(|(parent, _)| parent.to_vec());
     let mut path = Vec::new();
     let mut bytes = spec.iter().copied().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'\\' => match bytes.next() {
                 Some((_, literal)) if !literal.is_ascii_alphanumeric() => path.push(literal),
-                _ => return parent(&path),
+                _ => {
+                    path = parent(&path)?;
+                    break;
+                }
             },
             b'(' if spec.get(at..).is_some_and(|rest| rest.starts_with(b"(/")) => break,
             b'?' | b'*' | b'+' | b'{' => {
@@ -189,12 +193,6 @@ fn directory_of(spec: &[u8]) -> Option<Vec<u8>> {
     (path.starts_with(b"/") && !ELSEWHERE.contains(&top)).then_some(path)
 }
 
-/// The directory that a part of a path is in.
-fn parent(path: &[u8]) -> Option<Vec<u8>> {
-    let end = path.iter().rposition(|&byte| byte == b'/')?;
-    path.get(..end).map(<[u8]>::to_vec)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +206,9 @@ mod tests {
             ("/var/lib/demo-[0-9]+/x", Some("/var/lib")),
             ("/var/lib/demos?/x", Some("/var/lib")),
             ("/opt/demo/(bin|lib)/x", Some("/opt/demo")),
+            ("/var/lib/demo\\d", Some("/var/lib")),
+            ("/usr/lib/demo\\d", None),
+            ("/demo\\w", None),
             ("/usr/bin/demo", None),
             ("/run/demo(/.*)?", None),
             ("/.*", None),

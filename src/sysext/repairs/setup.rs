@@ -6,10 +6,10 @@
 use std::fmt::Write;
 
 use super::plan::{Plan, SYSTEM};
-use super::{Repair, quote, unit_name, units};
+use super::{Repair, packaged, quote, unit_name, units};
 use crate::base::Base;
 use crate::report::Changes;
-use crate::sysext::work::{Work, subtree};
+use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::split;
 
@@ -27,9 +27,8 @@ pub(super) fn run<C>(
         return Ok(());
     }
     let files = |directory| -> Vec<String> {
-        let paths = subtree(&work.tree, directory).into_iter();
-        let names = paths.filter_map(|path| Some(split(&path)?.1.to_vec()));
-        names.filter(|name| name.ends_with(b".conf")).map(|name| quote::exec(&name)).collect()
+        let paths = packaged::files(work, directory);
+        paths.filter_map(|path| Some(quote::exec(split(&path)?.1))).collect()
     };
     let (accounts, paths) = (files(rules::SYSUSERS), files(rules::TMPFILES));
     if accounts.is_empty() && paths.is_empty() {

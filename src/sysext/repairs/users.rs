@@ -40,11 +40,11 @@ impl Found {
     fn read<C>(work: &Work<C>, options: &SysextOptions<'_>) -> Self {
         let mut found = Self::default();
         for directory in accounts::DIRECTORIES {
-            let read = |file: &str| {
-                let path = format!("{directory}/{file}");
-                read_held(&work.tree, path.as_bytes(), options.limits.text_file).unwrap_or_default()
-            };
             let path = |file: &str| format!("{directory}/{file}");
+            let read = |file: &str| {
+                let limit = options.limits.text_file;
+                read_held(&work.tree, path(file).as_bytes(), limit).unwrap_or_default()
+            };
             let users = account_files::users(&read("passwd"));
             found.users.extend(users.into_iter().map(|user| (path("passwd"), user)));
             let groups = account_files::groups(&read("group"));

@@ -11,7 +11,7 @@ use super::super::format::{
     Z_EROFS_COMPRESSION_ZSTD, Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE,
     Z_EROFS_PCLUSTER_MAX_SIZE,
 };
-use super::super::{BLOCK, codec, lz4, size};
+use super::super::{BLOCK, codec, lz4, size, wide};
 use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
@@ -87,7 +87,7 @@ impl<'a> File<'a> {
                 let (nid, size) = (inode.nid, inode.size);
                 Map::Encoded(Encoded::new(reader, nid, size, header, start + 8)?)
             } else {
-                Map::Lclusters(Lclusters::new(reader, &inode)?)
+                Map::Lclusters(Lclusters::new(reader, &inode, header)?)
             }
         } else {
             Map::Inode
@@ -134,6 +134,17 @@ impl<'a> File<'a> {
         Ok(())
     }
 
+    /// Decodes everything, and shows it part by part.
+    pub(in super::super) fn decode(mut self, mut show: impl FnMut(&[u8])) -> Result<(), Error> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match self.read_some(&mut buffer)? {
+                0 => return Ok(()),
+                n => show(buffer.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+
     /// Fills `bytes` with what comes next.
     pub(super) fn fill(&mut self, mut bytes: &mut [u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
@@ -148,7 +159,7 @@ impl<'a> File<'a> {
     }
 
     /// Reads at least one byte, unless there is none left.
-    pub(in super::super) fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Error> {
+    fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Error> {
         if self.state.position >= self.state.inode.size || bytes.is_empty() {
             return Ok(0);
         }
@@ -157,7 +168,7 @@ impl<'a> File<'a> {
         if let Some(kept) = skip.and_then(|skip| kept.get(skip..)).filter(|kept| !kept.is_empty()) {
             let n = kept.len().min(bytes.len());
             bytes.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
-            self.state.position += u64::try_from(n).unwrap_or(u64::MAX);
+            self.state.position += wide(n);
             return Ok(n);
         }
         let extent = self.extent()?;
@@ -179,7 +190,7 @@ impl<'a> File<'a> {
                 self.read_fragment(bytes, offset)?;
             }
         }
-        self.state.position += u64::try_from(left).unwrap_or(u64::MAX);
+        self.state.position += wide(left);
         Ok(left)
     }
 

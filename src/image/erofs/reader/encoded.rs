@@ -79,12 +79,13 @@ impl Encoded {
             return Ok(None);
         }
         let Some(last) = self.count.checked_sub(1) else { return Ok(None) };
-        let word = |n: u64| -> Result<u64, Error> {
-            let place = self.base + last * self.width + 4 * n;
-            Ok(reader.structure::<U32>(place)?.get().into())
-        };
-        let high = if self.width > 4 { word(1)? << 32 } else { 0 };
-        Ok(Some(word(0)? | high))
+        let high = if self.width > 4 { u64::from(self.word(reader, last, 1)?) << 32 } else { 0 };
+        Ok(Some(u64::from(self.word(reader, last, 0)?) | high))
+    }
+
+    /// 32 bits of a record.
+    fn word(&self, reader: &Reader, number: u64, word: u64) -> Result<u32, Error> {
+        Ok(reader.structure::<U32>(self.base + number * self.width + 4 * word)?.get())
     }
 
     fn has_fragment(&self) -> bool {
@@ -132,11 +133,9 @@ impl Encoded {
         if number >= self.count {
             return Err(self.broken(number << self.bits));
         }
-        let stored = |number: u64| -> Result<u32, Error> {
-            Ok(reader.structure::<U32>(self.base + number * self.width)?.get())
-        };
+        let stored = |number| self.word(reader, number, 0);
         let position = if self.width == 8 {
-            u64::from(reader.structure::<U32>(self.base + number * 8 + 4)?.get())
+            u64::from(self.word(reader, number, 1)?)
         } else {
             let (mut known, mut position) = self.known.get();
             if known > number {
@@ -163,10 +162,7 @@ impl Encoded {
 
     /// The record that a byte is in, by bisection.
     fn by_start(&self, reader: &Reader, position: u64) -> Result<Record, Error> {
-        let word = |number: u64, word: u64| -> Result<u64, Error> {
-            let place = self.base + number * self.width + 4 * word;
-            Ok(reader.structure::<U32>(place)?.get().into())
-        };
+        let word = |number, word| self.word(reader, number, word).map(u64::from);
         let start = |number: u64| -> Result<u64, Error> {
             let high = if self.width > 16 { word(number, 4)? << 32 } else { 0 };
             Ok(word(number, 3)? | high)
@@ -183,7 +179,7 @@ impl Encoded {
         Ok(Record {
             start: start(low)?,
             end: end.min(self.size),
-            stored: u32::try_from(word(low, 0)?).unwrap_or(0),
+            stored: self.word(reader, low, 0)?,
             position: word(low, 1)? | word(low, 2)? << 32,
             last: low + 1 == self.count,
         })

@@ -78,9 +78,8 @@ impl Pack {
 }
 
 impl Lclusters {
-    pub fn new(reader: &Reader, inode: &Inode) -> Result<Self, Error> {
+    pub fn new(reader: &Reader, inode: &Inode, header: MapHeader) -> Result<Self, Error> {
         let start = inode.body.next_multiple_of(8);
-        let header: MapHeader = reader.structure(start)?;
         let full = inode.layout == EROFS_INODE_COMPRESSED_FULL;
         let fragment =
             u64::from(header.h_fragmentoff_lo.get()) | u64::from(header.h_idata_size.get()) << 16;
