@@ -58,7 +58,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
         }
     };
 
-    let sha256 = digest_of(built.staged.file()).map_err(image::Error::Io)?;
+    let sha256 = request.output.digest.then(|| digest_of(built.staged.file())).transpose();
+    let sha256 = sha256.map_err(image::Error::Io)?;
     let Published { path, size } = destination.publish(built.staged)?;
     image.bound.record();
     let (verity, objects) = built.composefs.unzip();

@@ -124,8 +124,9 @@ pub struct Image {
     pub format: &'static str,
     /// Its length in bytes.
     pub size: u64,
-    /// The sha256 of its bytes.
-    pub sha256: Digest,
+    /// The sha256 of its bytes, where somebody reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
     /// The fs-verity digest of a composefs image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verity: Option<String>,

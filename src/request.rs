@@ -92,6 +92,8 @@ pub struct Output {
     pub force: bool,
     /// What to do where another run writes into the same directory.
     pub if_locked: IfLocked,
+    /// Whether anybody reads the digest of the image, which takes long of a large one.
+    pub digest: bool,
 }
 
 /// The format of an image.
@@ -145,6 +147,7 @@ impl Request {
                 format,
                 force: args.force,
                 if_locked: if args.no_wait { IfLocked::Fail } else { IfLocked::Wait },
+                digest: args.json || args.report.is_some(),
             },
             name,
             limits,

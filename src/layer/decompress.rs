@@ -4,14 +4,12 @@
 
 use std::io::{self, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
-
 use super::source::Counted;
 use super::zstd::Frames;
 use super::{BUFFER, Problem};
 use crate::limits::Limits;
-use crate::oci::{Descriptor, Digest, LayerCompression};
+use crate::oci::{Descriptor, LayerCompression};
+use flate2::bufread::MultiGzDecoder;
 
 /// Decompressed bytes that are let through before `ratio` is looked at (row 45).
 const RATIO_FROM: u64 = 256 << 20;
@@ -64,12 +62,11 @@ enum Decoder<R> {
     Zstd(Box<Frames<BufReader<Counted<R>>>>),
 }
 
-/// The uncompressed bytes of a layer: hashed, counted, and limited.
+/// The uncompressed bytes of a layer: counted, and limited.
 #[derive(Debug)]
 pub(super) struct Uncompressed<R> {
     decoder: Decoder<R>,
     compression: Compression,
-    hasher: Sha256,
     produced: u64,
     maximum: u64,
     ratio: u64,
@@ -99,7 +96,6 @@ impl<R: Read> Uncompressed<R> {
         Ok(Self {
             decoder,
             compression,
-            hasher: Sha256::new(),
             produced: 0,
             maximum: limits.layer_uncompressed,
             ratio: limits.ratio,
@@ -114,11 +110,6 @@ impl<R: Read> Uncompressed<R> {
             Decoder::Gzip(gzip) => &mut gzip.get_mut().get_mut().inner,
             Decoder::Zstd(frames) => &mut frames.get_mut().get_mut().inner,
         }
-    }
-
-    /// The digest of all bytes that were read, which is the layer's `diff_id` at its end.
-    pub(super) fn digest(&self) -> Digest {
-        Digest::from_bytes(self.hasher.clone().finalize().into())
     }
 
     fn stored_count(&self) -> u64 {
@@ -180,15 +171,9 @@ impl<R: Read> Read for Uncompressed<R> {
         if self.failed {
             return Err(io::Error::other("reading failed before"));
         }
-        match self.decode(buffer) {
-            Ok(count) => {
-                self.hasher.update(buffer.get(..count).unwrap_or_default());
-                Ok(count)
-            }
-            Err(problem) => {
-                self.failed = true;
-                Err(problem.into())
-            }
-        }
+        self.decode(buffer).map_err(|problem| {
+            self.failed = true;
+            problem.into()
+        })
     }
 }

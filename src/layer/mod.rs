@@ -135,7 +135,7 @@ pub fn read<S: ContentSink>(
     let mut passes = || -> Result<(), Problem> {
         let mut archive = open(blob, options)?;
         let result = builder.read(&mut archive);
-        let stream = archive.into_inner().into_inner();
+        let stream = archive.into_inner();
         match result {
             Ok(()) => stream.finish(blob)?,
             Err(problem) => return Err(stream.explain(blob, problem)),
@@ -143,7 +143,7 @@ pub fn read<S: ContentSink>(
         if builder.is_incomplete() {
             let mut archive = open(blob, options)?;
             let result = builder.fetch(&mut archive);
-            let stream = archive.into_inner().into_inner();
+            let stream = archive.into_inner();
             match result {
                 Ok(()) => stream.abandon(blob)?,
                 Err(problem) => return Err(stream.explain(blob, problem)),
@@ -186,9 +186,8 @@ pub fn decompress<R: Read>(
 }
 
 fn open<'a>(
-    blob: &'a Verified<Blob>,
+    blob: &Verified<Blob>,
     options: &LayerOptions<'a>,
-) -> Result<Archive<'a, BufReader<Stream<'a>>>, Problem> {
-    let stream = Stream::open(blob, options.limits)?.buffered();
-    Ok(Archive::new(stream, options.limits, options.keep_ima))
+) -> Result<Archive<'a, Stream>, Problem> {
+    Ok(Archive::new(Stream::open(blob, options.limits)?, options.limits, options.keep_ima))
 }

@@ -1,6 +1,6 @@
 //! Looking through a lower layer: its entries one after the other, without a tree.
 
-use std::io::{BufReader, Read};
+use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 
 use super::archive::{Archive, Kind, Member};
@@ -85,22 +85,22 @@ pub fn scan<E>(
 ) -> Result<ScanEnd, ScanError<E>> {
     let in_layer =
         |problem: Problem| ScanError::Layer(problem.in_layer(blob.layer.descriptor.digest));
-    let mut archive =
-        Archive::new(Stream::open(blob, limits).map_err(in_layer)?.buffered(), limits, false);
+    let stream = Stream::open(blob, limits).map_err(in_layer)?;
+    let mut archive = Archive::new(stream, limits, false);
     match walk(&mut archive, visit) {
         Ok(ScanEnd::Complete) => {
-            let stream = archive.into_inner().into_inner();
+            let stream = archive.into_inner();
             stream.finish(blob).map_err(in_layer)?;
             Ok(ScanEnd::Complete)
         }
         Ok(ScanEnd::Stopped) => {
-            let stream = archive.into_inner().into_inner();
+            let stream = archive.into_inner();
             stream.abandon(blob).map_err(in_layer)?;
             Ok(ScanEnd::Stopped)
         }
         Err(Failure::Visitor(error)) => Err(ScanError::Visitor(error)),
         Err(Failure::Archive(problem)) => {
-            let stream = archive.into_inner().into_inner();
+            let stream = archive.into_inner();
             Err(in_layer(stream.explain(blob, problem)))
         }
     }
@@ -111,8 +111,8 @@ enum Failure<E> {
     Visitor(E),
 }
 
-fn walk<R: Read, E>(
-    archive: &mut Archive<'_, BufReader<R>>,
+fn walk<R: BufRead, E>(
+    archive: &mut Archive<'_, R>,
     visit: &mut Visitor<'_, E>,
 ) -> Result<ScanEnd, Failure<E>> {
     loop {

@@ -12,18 +12,19 @@ use crate::verify::{Blob, Origin};
 
 /// Reads a blob from its start by positioned reads, so that several readers can share the file.
 #[derive(Debug)]
-pub(super) struct BlobReader<'a> {
-    file: &'a File,
+pub(super) struct BlobReader {
+    file: File,
     offset: u64,
     size: u64,
     /// For a file that somebody else can change (design decision 3).
     hasher: Option<Sha256>,
 }
 
-impl<'a> BlobReader<'a> {
-    pub(super) fn new(blob: &'a Blob) -> Self {
+impl BlobReader {
+    pub(super) fn new(blob: &Blob) -> io::Result<Self> {
         let hasher = (blob.origin == Origin::Local).then(Sha256::new);
-        Self { file: &blob.file, offset: 0, size: blob.layer.descriptor.size, hasher }
+        let file = blob.file.try_clone()?;
+        Ok(Self { file, offset: 0, size: blob.layer.descriptor.size, hasher })
     }
 
     /// Reads what is left and compares: whether these are the bytes that were verified.
@@ -40,7 +41,7 @@ impl<'a> BlobReader<'a> {
     }
 }
 
-impl Read for BlobReader<'_> {
+impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);

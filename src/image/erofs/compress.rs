@@ -14,7 +14,7 @@ use super::{BLOCK, size};
 /// Large enough that the cut costs little (half a block for each), small enough that a dozen
 /// fit memory. A multiple of every cluster size.
 pub const SEGMENT: usize = 2 << 20;
-/// The most input that a last cluster takes to the packed inode.
+/// The most input that a last cluster takes to the packed inode, or to the next segment.
 const MAX_TAIL: usize = 256 << 10;
 /// The longest tail that fits behind any inode, whose end may need the start of the block.
 pub const INLINE: usize = 4096 - 64;
@@ -46,15 +46,27 @@ impl Extent {
 pub enum Follows {
     /// More of the same file.
     More,
+    /// More of the same file, which begins with what is left over of this segment: a last cluster
+    /// that would leave a part of it unused.
+    Rest,
     /// Nothing: this is the file's end.
     Nothing,
+}
+
+/// A segment, and memory for what becomes of it.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// The bytes to compress.
+    pub input: Vec<u8>,
+    /// Where the compressed ones go.
+    pub output: Vec<u8>,
 }
 
 /// What became of a segment.
 #[derive(Debug)]
 pub enum Squeezed {
-    /// It does not shrink: the bytes as they were.
-    Plain(Vec<u8>),
+    /// It does not shrink: the input is what it was, the output is meaningless.
+    Plain(Buffers),
     /// Compressed bytes, and what is in them.
     Clusters(Clusters),
 }
@@ -62,16 +74,22 @@ pub enum Squeezed {
 /// A segment that shrinks.
 #[derive(Debug)]
 pub struct Clusters {
-    /// The compressed bytes.
-    pub bytes: Vec<u8>,
+    /// The input, for its end, and the compressed bytes.
+    pub buffers: Buffers,
     /// What is in them, in order; then the extent of `inline`.
     pub extents: Vec<Extent>,
     /// A last cluster that is small enough to stand behind the inode.
     pub inline: Vec<u8>,
-    /// Bytes at the input's end that are in no extent, for the packed inode.
+    /// Bytes at the input's end that are in no extent, for the packed inode or the next segment.
     pub tail: usize,
-    /// The input, for its end and for its memory to be used again.
-    pub input: Vec<u8>,
+}
+
+impl Clusters {
+    /// The bytes that are in no extent.
+    pub fn rest(&self) -> &[u8] {
+        let input = &self.buffers.input;
+        input.get(input.len().saturating_sub(self.tail)..).unwrap_or_default()
+    }
 }
 
 /// Compresses segments.
@@ -90,29 +108,46 @@ impl Squeezer {
     }
 
     /// Compresses a segment, if that saves anything.
-    pub fn squeeze(&mut self, input: Vec<u8>, follows: Follows) -> Squeezed {
-        let tails = if follows == Follows::Nothing { self.plan.tails } else { Tails::Blocks };
-        let mut clusters =
-            Clusters { bytes: Vec::new(), extents: Vec::new(), inline: Vec::new(), tail: 0, input };
+    pub fn squeeze(&mut self, mut buffers: Buffers, follows: Follows) -> Squeezed {
+        buffers.output.clear();
+        buffers.output.reserve_exact(buffers.input.len() / 2);
+        let mut clusters = Clusters { buffers, extents: Vec::new(), inline: Vec::new(), tail: 0 };
         let done = if self.plan.extents {
-            self.pieces(&mut clusters, tails)
+            self.pieces(&mut clusters, follows)
         } else {
-            self.blocks(&mut clusters, tails)
+            self.blocks(&mut clusters, follows)
         };
         match done {
             Some(()) => Squeezed::Clusters(clusters),
-            None => Squeezed::Plain(clusters.input),
+            None => Squeezed::Plain(clusters.buffers),
+        }
+    }
+
+    /// Where the last bytes go.
+    fn tails(&self, follows: Follows) -> Tails {
+        match follows {
+            Follows::Nothing => self.plan.tails,
+            Follows::More | Follows::Rest => Tails::Blocks,
         }
     }
 
     /// Fills clusters of whole blocks; none if that saves nothing.
-    fn blocks(&mut self, out: &mut Clusters, tails: Tails) -> Option<()> {
+    fn blocks(&mut self, out: &mut Clusters, follows: Follows) -> Option<()> {
+        let tails = self.tails(follows);
         let codec = self.codec.as_mut()?;
         let (block, cluster) = (size(BLOCK), self.plan.cluster.bytes());
-        let (input, bytes) = (&out.input, &mut out.bytes);
-        bytes.reserve(input.len() / 2);
+        let Buffers { input, output: bytes } = &mut out.buffers;
         let mut rest = &input[..];
         while !rest.is_empty() {
+            if follows == Follows::Rest {
+                // What a cluster takes, as far as those before it tell: compressed now, it would
+                // be compressed twice.
+                let taken = (input.len() - rest.len()).checked_div(out.extents.len());
+                if rest.len() <= taken.unwrap_or(self.plan.small()).min(MAX_TAIL) {
+                    out.tail = rest.len();
+                    break;
+                }
+            }
             if tails == Tails::Fragments && rest.len() <= self.plan.small() {
                 out.tail = rest.len();
                 break;
@@ -140,8 +175,8 @@ impl Squeezer {
             if let Some(stored) = stored {
                 let compressed = self.cluster.get(..given)?;
                 let length = u32::try_from(taken).ok()?;
-                if ends && tails == Tails::Fragments && taken <= MAX_TAIL && wasteful(stored, given)
-                {
+                let may_go = tails == Tails::Fragments || follows == Follows::Rest;
+                if ends && may_go && taken <= MAX_TAIL && wasteful(stored, given) {
                     out.tail = taken;
                     break;
                 }
@@ -157,8 +192,16 @@ impl Squeezer {
                 out.extents.push(Extent { length, stored: u32::try_from(stored).ok()? });
                 rest = rest.get(taken..)?;
             } else {
-                let (plain, after) =
-                    rest.split_at_checked(taken.next_multiple_of(block).min(rest.len()))?;
+                let mut taken = taken.next_multiple_of(block).min(rest.len());
+                if follows == Follows::Rest {
+                    // Two extents cannot start in one block of the file.
+                    taken = taken / block * block;
+                }
+                if taken == 0 {
+                    out.tail = rest.len();
+                    break;
+                }
+                let (plain, after) = rest.split_at_checked(taken)?;
                 bytes.extend_from_slice(plain);
                 bytes.resize(bytes.len().next_multiple_of(block), 0);
                 push_plain(&mut out.extents, plain.len())?;
@@ -174,13 +217,14 @@ impl Squeezer {
     }
 
     /// Compresses pieces of one size, one after the other.
-    fn pieces(&mut self, out: &mut Clusters, tails: Tails) -> Option<()> {
+    fn pieces(&mut self, out: &mut Clusters, follows: Follows) -> Option<()> {
+        let may_go = self.tails(follows) == Tails::Fragments || follows == Follows::Rest;
         let codec = self.codec.as_mut()?;
         let length = self.plan.cluster.bytes();
-        out.bytes.reserve(out.input.len() / 2);
+        let Buffers { input, output: bytes } = &mut out.buffers;
         let mut plain = true;
-        for piece in out.input.chunks(length) {
-            if piece.len() < length && tails == Tails::Fragments {
+        for piece in input.chunks(length) {
+            if piece.len() < length && may_go {
                 out.tail = piece.len();
                 break;
             }
@@ -192,17 +236,17 @@ impl Squeezer {
             });
             if let Some((_, given)) = given {
                 plain = false;
-                out.bytes.extend_from_slice(self.cluster.get(..given)?);
+                bytes.extend_from_slice(self.cluster.get(..given)?);
                 out.extents.push(Extent {
                     length: u32::try_from(piece.len()).ok()?,
                     stored: u32::try_from(given).ok()?,
                 });
             } else {
-                out.bytes.extend_from_slice(piece);
+                bytes.extend_from_slice(piece);
                 push_plain(&mut out.extents, piece.len())?;
             }
         }
-        (!plain || out.tail == out.input.len()).then_some(())
+        (!plain || out.tail == input.len()).then_some(())
     }
 }
 
@@ -251,6 +295,10 @@ mod tests {
         Squeezer::new(options.plan()).unwrap()
     }
 
+    fn squeeze(squeezer: &mut Squeezer, input: &[u8], follows: Follows) -> Squeezed {
+        squeezer.squeeze(Buffers { input: input.to_vec(), output: vec![3; 10] }, follows)
+    }
+
     /// Bytes in the data area of an extent.
     fn place_of(extent: Extent, encoded: bool) -> u64 {
         match extent.stored {
@@ -268,11 +316,11 @@ mod tests {
             for cluster in ["4K", "16K", "64K"] {
                 for kernel in ["5.17", "6.12", "6.15"] {
                     let kernel = if codec == "zstd" { kernel.max("6.10") } else { kernel };
-                    for follows in [Follows::More, Follows::Nothing] {
+                    for follows in [Follows::More, Follows::Rest, Follows::Nothing] {
                         let mut squeezer = squeezer(codec, cluster, kernel);
                         let encoded = squeezer.plan.extents;
                         let what = format!("{codec} {cluster} {kernel} {follows:?}");
-                        let Squeezed::Clusters(found) = squeezer.squeeze(mixed.clone(), follows)
+                        let Squeezed::Clusters(found) = squeeze(&mut squeezer, &mixed, follows)
                         else {
                             panic!("{what}: it shrinks")
                         };
@@ -284,8 +332,12 @@ mod tests {
                             (_, extents) = extents.split_last().unwrap();
                         }
                         let places = extents.iter().map(|&extent| place_of(extent, encoded));
-                        assert_eq!(places.sum::<u64>(), len(&found.bytes), "{what}");
-                        assert!(found.bytes.len() < 145 * 1024, "{what} {}", found.bytes.len());
+                        assert_eq!(places.sum::<u64>(), len(&found.buffers.output), "{what}");
+                        assert!(
+                            found.buffers.output.len() < 145 * 1024,
+                            "{what} {}",
+                            found.buffers.output.len()
+                        );
                     }
                 }
             }
@@ -297,12 +349,12 @@ mod tests {
         for kernel in ["5.15", "6.15"] {
             let mut squeezer = squeezer("lz4", "64K", kernel);
             let noise = noise(300_000);
-            let plain = squeezer.squeeze(noise.clone(), Follows::More);
-            assert!(matches!(plain, Squeezed::Plain(same) if same == noise));
+            let plain = squeeze(&mut squeezer, &noise, Follows::More);
+            assert!(matches!(plain, Squeezed::Plain(same) if same.input == noise));
         }
         let mut squeezer = squeezer("lz4", "64K", "5.15");
-        let mut squeeze = |n| squeezer.squeeze(vec![1; n], Follows::Nothing);
-        assert!(matches!(squeeze(4096), Squeezed::Plain(_)));
-        assert!(matches!(squeeze(4097), Squeezed::Clusters(_)));
+        let mut of_ones = |n| squeeze(&mut squeezer, &vec![1; n], Follows::Nothing);
+        assert!(matches!(of_ones(4096), Squeezed::Plain(_)));
+        assert!(matches!(of_ones(4097), Squeezed::Clusters(_)));
     }
 }

@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::U16;
 
 use super::compress::Extent;
-use super::encoded::{self, Records};
+use super::encoded::{self, Piece, Records};
 use super::format::{
     EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE,
     EROFS_INODE_FLAT_PLAIN, MapHeader, Z_EROFS_ADVISE_BIG_PCLUSTER_1,
@@ -12,8 +12,9 @@ use super::format::{
     Z_EROFS_ADVISE_INLINE_PCLUSTER, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_ZSTD,
     Z_EROFS_FRAGMENT_INODE,
 };
+use super::index::Width;
 use super::options::{Compression, Plan};
-use super::store::{Record, Run, Store, Tail};
+use super::store::{PackedSegment, Record, Run, Store, Tail};
 use super::{BLOCK, index, len, wide};
 
 /// The header of compression metadata, in bytes.
@@ -42,7 +43,7 @@ impl Bodies<'_> {
     pub fn of(&self, record: &Record, inode: u64) -> Body {
         let start = inode.next_multiple_of(8) + HEADER;
         let run = |run: Run| u64::from(run.count);
-        let compressed = record.extents.count > 0 || matches!(record.tail, Tail::Fragment { .. });
+        let compressed = record.extents.count > 0 || matches!(record.tail, Tail::Fragment(_));
         match record.tail {
             _ if is_whole(record) => {
                 let layout = EROFS_INODE_COMPRESSED_COMPACT;
@@ -53,11 +54,11 @@ impl Bodies<'_> {
             }
             _ if !compressed => Body { layout: EROFS_INODE_FLAT_PLAIN, indexes: 0, tail: 0 },
             _ if self.plan.extents => {
-                let end = self.records(record.size, true).end(start);
+                let end = self.records(record.size).end(start);
                 Body { layout: EROFS_INODE_COMPRESSED_FULL, indexes: end - inode, tail: 0 }
             }
             tail => {
-                let indexes = start + index::length(start, record.size) - inode;
+                let indexes = start + Width::Narrow.length(start, record.size) - inode;
                 let tail = if let Tail::Inline(cluster) = tail { run(cluster) } else { 0 };
                 Body { layout: EROFS_INODE_COMPRESSED_COMPACT, indexes, tail }
             }
@@ -78,31 +79,32 @@ impl Bodies<'_> {
     pub fn write(&self, out: &mut Vec<u8>, record: &Record) {
         let extents = record.extents.of(&self.store.extents);
         match record.tail {
-            Tail::Fragment { offset, .. } if is_whole(record) => {
+            Tail::Fragment(fragment) if is_whole(record) => {
                 out.resize(out.len().next_multiple_of(8), 0);
-                let [a, b, c, d] = offset.to_le_bytes();
+                let [a, b, c, d, ..] = self.store.offset(fragment).to_le_bytes();
                 out.extend_from_slice(&[a, b, c, d, 0, 0, 0, Z_EROFS_FRAGMENT_INODE]);
             }
             Tail::Flat(tail) => out.extend_from_slice(tail.of(&self.store.arena)),
             Tail::None if extents.is_empty() => {}
             tail if self.plan.extents => {
                 let fragment = match tail {
-                    Tail::Fragment { offset, .. } => Some(u64::from(offset)),
+                    Tail::Fragment(fragment) => Some(self.store.offset(fragment)),
                     _ => None,
                 };
-                let records = self.records(record.size, true);
-                self.write_encoded(out, records, &[(extents, record.start)], fragment);
+                let records = self.records(record.size);
+                self.write_encoded(out, records, self.pieces(extents, record.start), fragment);
             }
             tail => {
                 let mut extents = extents.to_vec();
                 let mut header = self.header(Z_EROFS_ADVISE_COMPACTED_2B);
                 match tail {
-                    Tail::Fragment { offset, length } => {
+                    Tail::Fragment(fragment) => {
                         header.h_advise |= U16::new(Z_EROFS_ADVISE_FRAGMENT_PCLUSTER);
+                        let offset = self.store.offset(fragment);
                         let (low, high) = (offset & 0xffff, offset >> 16);
                         header.h_fragmentoff_lo = U16::new(u16::try_from(low).unwrap_or(0));
                         header.h_idata_size = U16::new(u16::try_from(high).unwrap_or(0));
-                        extents.push(Extent::elsewhere(length));
+                        extents.push(Extent::elsewhere(fragment.length));
                     }
                     Tail::Inline(cluster) => {
                         header.h_advise |= U16::new(Z_EROFS_ADVISE_INLINE_PCLUSTER);
@@ -115,8 +117,8 @@ impl Bodies<'_> {
                 out.extend_from_slice(header.as_bytes());
                 // An inode starts at a multiple of 32, so its own length tells the alignment.
                 let start = len(out);
-                let first = block(record.start);
-                index::write(out, start, record.size, &extents, first, self.big_clusters());
+                let extents = index::placed(&extents, block(record.start));
+                Width::Narrow.write(out, start, record.size, extents, self.big_clusters());
                 if let Tail::Inline(cluster) = tail {
                     out.extend_from_slice(cluster.of(&self.store.arena));
                 }
@@ -127,41 +129,63 @@ impl Bodies<'_> {
     /// The body of the packed inode, behind `inode` bytes.
     pub fn of_packed(&self, inode: u64) -> Body {
         let start = inode.next_multiple_of(8) + HEADER;
-        let size = self.store.packed_size;
-        let end = if self.plan.extents {
-            self.records(size, false).end(start)
+        let (layout, end) = if self.plan.extents {
+            (EROFS_INODE_COMPRESSED_FULL, self.packed_records().end(start))
         } else {
-            start + 8 + index::full_length(size)
+            let width = self.packed_width();
+            let layout = match width {
+                Width::Full => EROFS_INODE_COMPRESSED_FULL,
+                Width::Narrow | Width::Wide => EROFS_INODE_COMPRESSED_COMPACT,
+            };
+            (layout, start + width.length(start, self.store.packed_size()))
         };
-        Body { layout: EROFS_INODE_COMPRESSED_FULL, indexes: end - inode, tail: 0 }
+        Body { layout, indexes: end - inode, tail: 0 }
     }
 
     /// Blocks of the packed inode.
     pub fn packed_blocks(&self) -> u32 {
-        let stored: u64 = self.store.packed.iter().map(|segment| segment.stored).sum();
+        let stored: u64 = self.packed().map(|segment| segment.stored).sum();
         u32::try_from(stored.div_ceil(BLOCK)).unwrap_or(u32::MAX)
     }
 
     /// Writes the body of the packed inode behind `out`, which is the inode.
     pub fn write_packed(&self, out: &mut Vec<u8>) {
-        let segments: Vec<_> =
-            self.store.packed.iter().map(|segment| (&segment.extents[..], segment.start)).collect();
         if self.plan.extents {
-            let records = self.records(self.store.packed_size, false);
-            return self.write_encoded(out, records, &segments, None);
+            return self.write_encoded(out, self.packed_records(), self.packed_pieces(), None);
         }
         out.resize(out.len().next_multiple_of(8), 0);
         out.extend_from_slice(self.header(0).as_bytes());
-        out.extend_from_slice(&[0; 8]);
-        let segments = segments.into_iter().map(|(extents, start)| (extents, block(start)));
-        index::write_full(out, segments, self.big_clusters());
+        let (start, size) = (len(out), self.store.packed_size());
+        let extents = self.packed_extents();
+        self.packed_width().write(out, start, size, extents, self.big_clusters());
+    }
+
+    /// The segments of the packed inode, in their order there.
+    fn packed(&self) -> impl Iterator<Item = &PackedSegment> {
+        self.store.packed.iter().flatten()
+    }
+
+    fn packed_extents(&self) -> impl Iterator<Item = (Extent, u32)> {
+        self.packed().flat_map(|segment| index::placed(&segment.extents, block(segment.start)))
+    }
+
+    fn packed_width(&self) -> Width {
+        Width::of_scattered(self.packed_extents())
+    }
+
+    fn packed_pieces(&self) -> impl Iterator<Item = Piece> {
+        self.packed().flat_map(|segment| self.pieces(&segment.extents, segment.start))
+    }
+
+    fn packed_records(&self) -> Records {
+        Records::anywhere(self.store.packed_size(), wide(self.packed_pieces().count()))
     }
 
     fn write_encoded(
         &self,
         out: &mut Vec<u8>,
         records: Records,
-        segments: &[(&[Extent], u64)],
+        pieces: impl Iterator<Item = Piece>,
         fragment: Option<u64>,
     ) {
         let mut advise = records.advise();
@@ -184,16 +208,21 @@ impl Bodies<'_> {
         };
         out.resize(out.len().next_multiple_of(8), 0);
         out.extend_from_slice(header.as_bytes());
-        let piece = u32::try_from(self.plan.cluster.bytes()).unwrap_or(u32::MAX);
-        let algorithm = self.algorithm();
-        let pieces = segments
-            .iter()
-            .flat_map(|&(extents, start)| encoded::pieces(extents, start, piece, algorithm));
         records.write(out, pieces, fragment);
     }
 
-    fn records(&self, file_size: u64, contiguous: bool) -> Records {
-        Records::new(file_size, wide(self.plan.cluster.bytes()), contiguous)
+    /// The pieces of extents that are one after the other.
+    fn pieces<'e>(
+        &self,
+        extents: &'e [Extent],
+        start: u64,
+    ) -> impl Iterator<Item = Piece> + use<'e> {
+        let piece = u32::try_from(self.plan.cluster.bytes()).unwrap_or(u32::MAX);
+        encoded::pieces(extents, start, piece, self.algorithm())
+    }
+
+    fn records(&self, file_size: u64) -> Records {
+        Records::consecutive(file_size, wide(self.plan.cluster.bytes()))
     }
 
     fn header(&self, mut advise: u16) -> MapHeader {
@@ -225,7 +254,7 @@ impl Bodies<'_> {
 
 /// Whether all of a file is in the packed inode.
 fn is_whole(record: &Record) -> bool {
-    matches!(record.tail, Tail::Fragment { length, .. } if u64::from(length) == record.size)
+    matches!(record.tail, Tail::Fragment(fragment) if u64::from(fragment.length) == record.size)
 }
 
 fn block(position: u64) -> u32 {

@@ -26,15 +26,15 @@ pub struct Records {
 }
 
 impl Records {
-    /// For a file in pieces of `piece` bytes; its data are `contiguous` or not.
-    pub fn new(file_size: u64, piece: u64, contiguous: bool) -> Self {
+    /// For a file in pieces of `piece` bytes, one after the other.
+    pub fn consecutive(file_size: u64, piece: u64) -> Self {
         let count = file_size.div_ceil(piece);
-        let size = match () {
-            () if contiguous && count <= MAX_SUMMED => 4,
-            () if u32::try_from(file_size).is_ok() => 16,
-            () => 32,
-        };
-        Self { size, count }
+        if count <= MAX_SUMMED { Self { size: 4, count } } else { Self::anywhere(file_size, count) }
+    }
+
+    /// For a file in so many pieces.
+    pub fn anywhere(file_size: u64, count: u64) -> Self {
+        Self { size: if u32::try_from(file_size).is_ok() { 16 } else { 32 }, count }
     }
 
     /// Where the records end that start behind a header that ends at `start`.

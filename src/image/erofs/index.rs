@@ -30,6 +30,11 @@ struct Split {
 }
 
 impl Split {
+    /// All of them with 4 bytes.
+    fn wide(file_size: u64) -> Self {
+        Self { initial: 0, middle: 0, end: file_size.div_ceil(BLOCK) }
+    }
+
     fn new(start: u64, file_size: u64) -> Self {
         let total = file_size.div_ceil(BLOCK);
         let initial = (start.next_multiple_of(32) - start) / 4;
@@ -41,67 +46,113 @@ impl Split {
     }
 }
 
-/// How many bytes the indexes of a file take from the offset `start` on.
-pub fn length(start: u64, file_size: u64) -> u64 {
-    let split = Split::new(start, file_size);
-    split.initial * 4 + split.middle * 2 + split.end.next_multiple_of(2) * 4
+/// How the indexes of a file are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 2 bytes wherever 16 of them can share a pack, if the file's blocks are one after the other.
+    Narrow,
+    /// 4 bytes: from one pack of two to the next, the blocks may be anywhere.
+    Wide,
+    /// 8 bytes: the blocks may be anywhere.
+    Full,
 }
 
-/// The indexes of a file, whose extents are in blocks from `first_block` on.
-pub fn write(
-    out: &mut Vec<u8>,
-    start: u64,
-    file_size: u64,
-    extents: &[Extent],
-    first_block: u32,
-    big: bool,
-) {
-    let split = Split::new(start, file_size);
-    let mut lclusters = Lclusters::new(extents, first_block);
-    let mut block = first_block;
-    for (count, per_pack, bits) in
-        [(split.initial, 2, 16), (split.middle, 16, 14), (split.end, 2, 16)]
-    {
-        for _ in 0..count.div_ceil(per_pack) {
-            let pack: Vec<_> = lclusters.by_ref().take(size(per_pack)).collect();
-            write_pack(out, &pack, size(per_pack), bits, &mut block, big);
-        }
-    }
-}
-
-/// How many bytes the full indexes of a file take.
-pub fn full_length(file_size: u64) -> u64 {
-    file_size.div_ceil(BLOCK) * 8
-}
-
-/// The full indexes of a file, which is in segments of whole logical clusters: extents in blocks
-/// from some block on.
-pub fn write_full<'a>(
-    out: &mut Vec<u8>,
-    segments: impl Iterator<Item = (&'a [Extent], u32)>,
-    big: bool,
-) {
-    for (extents, first_block) in segments {
-        for lcluster in Lclusters::new(extents, first_block) {
-            let (kind, offset, value) = match lcluster {
-                Lcluster::Head { kind, offset, block } => (kind, offset, block),
-                Lcluster::Nonhead { from_head, to_next, blocks } => {
-                    let back = match from_head {
-                        1 if big => blocks | Z_EROFS_LI_D0_CBLKCNT,
-                        _ => from_head.min(Z_EROFS_LI_D0_CBLKCNT - 1),
-                    };
-                    let value = u32::from(back) | u32::from(to_next) << 16;
-                    (Z_EROFS_LCLUSTER_TYPE_NONHEAD, 0, value)
+impl Width {
+    /// The width for extents that are anywhere.
+    pub fn of_scattered(extents: impl Iterator<Item = (Extent, u32)>) -> Self {
+        let mut lclusters = Lclusters::new(extents);
+        while let Some(first) = lclusters.next() {
+            // A pack has one address, which is not below 0.
+            let fits = match (first, lclusters.next()) {
+                (_, Some(Lcluster::Head { block: 0, .. })) => true,
+                (Lcluster::Head { block: first, .. }, Some(Lcluster::Head { block, .. })) => {
+                    block == first + 1
                 }
+                (Lcluster::Nonhead { blocks, .. }, Some(Lcluster::Head { block, .. })) => {
+                    block >= blocks.into()
+                }
+                _ => true,
             };
-            let index = LclusterIndex {
-                di_advise: U16::new(kind.into()),
-                di_clusterofs: U16::new(offset),
-                di_u: U32::new(value),
-            };
-            out.extend_from_slice(index.as_bytes());
+            if !fits {
+                return Self::Full;
+            }
+        }
+        Self::Wide
+    }
+
+    /// How many bytes the indexes of a file take from the offset `start` on.
+    pub fn length(self, start: u64, file_size: u64) -> u64 {
+        let split = match self {
+            Self::Narrow => Split::new(start, file_size),
+            Self::Wide => Split::wide(file_size),
+            // The first 8 bytes are for alignment (Z_EROFS_FULL_INDEX_ALIGN).
+            Self::Full => return 8 + file_size.div_ceil(BLOCK) * 8,
+        };
+        split.initial * 4 + split.middle * 2 + split.end.next_multiple_of(2) * 4
+    }
+
+    /// Writes the indexes of a file, of whose extents each has its first block beside it; `big`
+    /// if clusters may have several.
+    pub fn write(
+        self,
+        out: &mut Vec<u8>,
+        start: u64,
+        file_size: u64,
+        extents: impl Iterator<Item = (Extent, u32)>,
+        big: bool,
+    ) {
+        let mut lclusters = Lclusters::new(extents);
+        let split = match self {
+            Self::Narrow => Split::new(start, file_size),
+            Self::Wide => Split::wide(file_size),
+            Self::Full => {
+                out.extend_from_slice(&[0; 8]);
+                return lclusters.for_each(|lcluster| write_full(out, lcluster, big));
+            }
+        };
+        let mut block = 0;
+        for (count, per_pack, bits) in
+            [(split.initial, 2, 16), (split.middle, 16, 14), (split.end, 2, 16)]
+        {
+            for _ in 0..count.div_ceil(per_pack) {
+                let pack: Vec<_> = lclusters.by_ref().take(size(per_pack)).collect();
+                write_pack(out, &pack, size(per_pack), bits, &mut block, big);
+            }
         }
     }
+}
+
+/// Extents with their first blocks, one after the other from `block` on.
+pub fn placed(extents: &[Extent], mut block: u32) -> impl Iterator<Item = (Extent, u32)> {
+    extents.iter().map(move |&extent| {
+        let first = block;
+        block += match extent.stored {
+            0 => u32::try_from(u64::from(extent.length).div_ceil(BLOCK)).unwrap_or(u32::MAX),
+            _ => extent.blocks().into(),
+        };
+        (extent, first)
+    })
+}
+
+/// Writes a full index.
+fn write_full(out: &mut Vec<u8>, lcluster: Lcluster, big: bool) {
+    let (kind, offset, value) = match lcluster {
+        Lcluster::Head { kind, offset, block } => (kind, offset, block),
+        Lcluster::Nonhead { from_head, to_next, blocks } => {
+            let back = match from_head {
+                1 if big => blocks | Z_EROFS_LI_D0_CBLKCNT,
+                _ => from_head.min(Z_EROFS_LI_D0_CBLKCNT - 1),
+            };
+            let value = u32::from(back) | u32::from(to_next) << 16;
+            (Z_EROFS_LCLUSTER_TYPE_NONHEAD, 0, value)
+        }
+    };
+    let index = LclusterIndex {
+        di_advise: U16::new(kind.into()),
+        di_clusterofs: U16::new(offset),
+        di_u: U32::new(value),
+    };
+    out.extend_from_slice(index.as_bytes());
 }
 
 /// A logical cluster of the file.
@@ -114,8 +165,9 @@ enum Lcluster {
 }
 
 /// The logical clusters of a file.
-struct Lclusters<'a> {
-    extents: std::slice::Iter<'a, Extent>,
+struct Lclusters<I> {
+    /// Each with its first block.
+    extents: I,
     /// What is left of a plain extent, of which each block is a cluster.
     plain: u32,
     position: u64,
@@ -126,14 +178,13 @@ struct Lclusters<'a> {
     ended: bool,
 }
 
-impl<'a> Lclusters<'a> {
-    fn new(extents: &'a [Extent], block: u32) -> Self {
-        let extents = extents.iter();
-        Self { extents, plain: 0, position: 0, block, nonheads: (0, 0, 0), ended: false }
+impl<I: Iterator<Item = (Extent, u32)>> Lclusters<I> {
+    fn new(extents: I) -> Self {
+        Self { extents, plain: 0, position: 0, block: 0, nonheads: (0, 0, 0), ended: false }
     }
 }
 
-impl Iterator for Lclusters<'_> {
+impl<I: Iterator<Item = (Extent, u32)>> Iterator for Lclusters<I> {
     type Item = Lcluster;
 
     fn next(&mut self) -> Option<Lcluster> {
@@ -146,7 +197,8 @@ impl Iterator for Lclusters<'_> {
         let one_block = u32::try_from(BLOCK).unwrap_or(u32::MAX);
         let (kind, length, blocks) = if self.plain > 0 {
             (Z_EROFS_LCLUSTER_TYPE_PLAIN, self.plain.min(one_block), 1)
-        } else if let Some(&extent) = self.extents.next() {
+        } else if let Some((extent, block)) = self.extents.next() {
+            self.block = block;
             if extent.stored > 0 {
                 (Z_EROFS_LCLUSTER_TYPE_HEAD1, extent.length, extent.blocks())
             } else {
@@ -239,7 +291,7 @@ mod tests {
         ];
         let head = |kind, offset, block| Lcluster::Head { kind, offset, block };
         let nonhead = |from_head, to_next, blocks| Lcluster::Nonhead { from_head, to_next, blocks };
-        let found: Vec<_> = Lclusters::new(&extents, 7).collect();
+        let found: Vec<_> = Lclusters::new(placed(&extents, 7)).collect();
         assert_eq!(
             found,
             [
@@ -254,7 +306,7 @@ mod tests {
             ]
         );
         let ends = [Extent { length: 9000, stored: 4096 }];
-        let found: Vec<_> = Lclusters::new(&ends, 7).collect();
+        let found: Vec<_> = Lclusters::new(placed(&ends, 7)).collect();
         assert_eq!(found, [head(1, 0, 7), nonhead(1, 1, 1), head(0, 808, 0)]);
     }
 
@@ -262,12 +314,12 @@ mod tests {
     fn widths_are_chosen_by_alignment() {
         let split = |start, lclusters| {
             let Split { initial, middle, end } = Split::new(start, lclusters * BLOCK);
-            assert_eq!(length(start, lclusters * BLOCK), {
+            for width in [Width::Narrow, Width::Wide, Width::Full] {
                 let mut out = Vec::new();
                 let extents = vec![Extent { length: 4096, stored: 0 }; size(lclusters)];
-                write(&mut out, start, lclusters * BLOCK, &extents, 1, true);
-                super::super::len(&out)
-            });
+                width.write(&mut out, start, lclusters * BLOCK, placed(&extents, 1), true);
+                assert_eq!(width.length(start, lclusters * BLOCK), super::super::len(&out));
+            }
             (initial, middle, end)
         };
         assert_eq!(split(40, 5), (0, 0, 5));

@@ -201,7 +201,7 @@ impl<'a> Places<'a> {
                 *slot = nid;
             }
         }
-        if self.bodies.store.packed_size > 0 {
+        if self.bodies.store.packed_size() > 0 {
             let inode = len_of::<InodeExtended>();
             let free = inode + self.bodies.of_packed(inode).indexes;
             let place = layout.append(Need { free, tail: 0 }) >> EROFS_ISLOTBITS;
@@ -318,7 +318,7 @@ impl<'a> Places<'a> {
             i_xattr_icount: U16::ZERO,
             i_mode: U16::new(0o100_000),
             i_reserved: U16::ZERO,
-            i_size: U64::new(self.bodies.store.packed_size),
+            i_size: U64::new(self.bodies.store.packed_size()),
             i_u: U32::new(self.bodies.packed_blocks()),
             i_ino: U32::new(self.packed),
             i_uid: U32::ZERO,

@@ -1,122 +1,167 @@
 //! The packed inode: small files and the ends of larger ones, one after the other, compressed
 //! together.
 //!
-//! Its segments are compressed while others are read, and lie between the files' own data. When
-//! the turn of one comes depends on how much was written since it was full, not on how fast it
-//! was compressed, so that the image is always the same.
+//! It consists of chains, which are filled in turns, a segment each. A segment is compressed while
+//! those of the other chains are filled; what does not fill its last cluster is where the chain
+//! goes on, so that no cluster is cut short but the last of each chain. When the turn of a
+//! chain comes depends on the bytes alone, so that the image is always the same.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::compress::{Extent, Follows, SEGMENT, Squeezed, Squeezer};
+use super::compress::{Buffers, Extent, Follows, Squeezer};
 use super::pool::{Answer, Pool};
-use super::store::Tail;
-use super::writer::{Writer, zero};
-use super::{codec, len, lz4, size, wide};
+use super::store::{CHAINS, Fragment, PackedSegment, Tail};
+use super::writer::{Spare, Writer, zero};
+use super::{BLOCK, codec, len, lz4, size};
 use crate::image::Error;
 
-/// Bytes of other contents that are written before a segment is waited for.
-const DELAY: u64 = 4 << 20;
+/// Bytes from which on a segment is full.
+const SEGMENT: usize = 1 << 20;
 
 /// What of the packed inode is not written yet.
 #[derive(Debug, Default)]
 pub struct Packed {
-    /// The last segment.
+    chains: [Chain; CHAINS],
+    /// The one that is being filled.
+    current: usize,
+    length: u64,
+}
+
+#[derive(Debug, Default)]
+struct Chain {
+    /// The segment that is being filled.
     buffer: Vec<u8>,
-    /// Its length so far.
-    pub length: u64,
-    /// Segments that are being compressed, and when it is their turn.
-    waiting: VecDeque<(u64, Answer)>,
-    /// Bytes of contents that were written.
-    pub passed: u64,
-    ended: bool,
+    /// Bytes so far.
+    length: u64,
+    /// The segment before it, which is being compressed.
+    waiting: Option<Answer>,
 }
 
 impl Packed {
-    /// Adds bytes at the end, unless their place could not be told in 32 bits.
-    pub fn add(&mut self, mut bytes: &[u8], pool: &Pool) -> io::Result<Option<Tail>> {
-        let (Ok(offset), Ok(length)) = (u32::try_from(self.length), u32::try_from(bytes.len()))
+    /// Adds bytes at the end of a chain, unless their place could not be told in 32 bits. Then
+    /// comes [`Self::turn`].
+    pub fn add(
+        &mut self,
+        bytes: &[u8],
+        pool: &Pool,
+        spare: &mut Spare,
+    ) -> io::Result<Option<Tail>> {
+        let (Some(chain), Ok(number)) =
+            (self.chains.get_mut(self.current), u8::try_from(self.current))
         else {
             return Ok(None);
         };
+        let (Ok(_), Ok(offset), Ok(length)) = (
+            u32::try_from(self.length + len(bytes)),
+            u32::try_from(chain.length),
+            u32::try_from(bytes.len()),
+        ) else {
+            return Ok(None);
+        };
+        if chain.buffer.capacity() == 0 {
+            chain.buffer = spare.input();
+            chain.buffer.reserve_exact(super::compress::SEGMENT);
+        }
+        chain.buffer.extend_from_slice(bytes);
+        chain.length += len(bytes);
         self.length += len(bytes);
-        while !bytes.is_empty() {
-            if self.buffer.capacity() == 0 {
-                self.buffer.reserve_exact(SEGMENT);
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(SEGMENT - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            if self.buffer.len() == SEGMENT {
-                self.ask(pool)?;
-            }
-            bytes = later;
+        if chain.buffer.len() >= SEGMENT {
+            let segment = spare.with(std::mem::take(&mut chain.buffer));
+            chain.waiting = Some(pool.ask(segment, Follows::Rest)?);
         }
-        Ok(Some(Tail::Fragment { offset, length }))
+        Ok(Some(Tail::Fragment(Fragment { chain: number, offset, length })))
     }
 
-    /// Takes the last segment, although it is not full.
-    pub fn end(&mut self, pool: &Pool) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.ask(pool)?;
-        }
-        self.ended = true;
-        Ok(())
+    /// If the present chain's segment is full, goes on with the next chain, and gives the
+    /// segment of it that must be written first.
+    pub fn turn(&mut self) -> Option<(usize, Answer)> {
+        self.chains.get(self.current)?.waiting.as_ref()?;
+        self.current = (self.current + 1) % CHAINS;
+        Some((self.current, self.chains.get_mut(self.current)?.waiting.take()?))
     }
 
-    fn ask(&mut self, pool: &Pool) -> io::Result<()> {
-        let segment = std::mem::take(&mut self.buffer);
-        self.waiting.push_back((self.passed + DELAY, pool.ask(segment, Follows::More)?));
-        Ok(())
+    /// Has a chain go on with what is left over of its last segment.
+    pub fn put_back(&mut self, chain: usize, rest: &[u8]) {
+        if let Some(chain) = self.chains.get_mut(chain) {
+            chain.buffer.extend_from_slice(rest);
+        }
     }
 
-    /// The next segment, if its turn has come.
-    pub fn due(&mut self) -> io::Result<Option<Squeezed>> {
-        match self.waiting.front() {
-            Some((turn, _)) if self.ended || *turn <= self.passed => {}
-            _ => return Ok(None),
+    /// All segments that are being compressed.
+    pub fn waiting(&mut self) -> Vec<(usize, Answer)> {
+        let chains = self.chains.iter_mut().enumerate();
+        chains.filter_map(|(number, chain)| Some((number, chain.waiting.take()?))).collect()
+    }
+
+    /// Has the last segments compressed, though they are not full. Each chain ends with a block:
+    /// two clusters cannot start in one.
+    pub fn end(&mut self, pool: &Pool, spare: &mut Spare) -> io::Result<Vec<(usize, Answer)>> {
+        for chain in self.chains.iter_mut().filter(|chain| !chain.buffer.is_empty()) {
+            let padding = size(chain.length.next_multiple_of(BLOCK) - chain.length);
+            chain.buffer.resize(chain.buffer.len() + padding, 0);
+            chain.length = chain.length.next_multiple_of(BLOCK);
+            let segment = spare.with(std::mem::take(&mut chain.buffer));
+            chain.waiting = Some(pool.ask(segment, Follows::More)?);
         }
-        self.waiting.pop_front().map(|(_, answer)| answer.wait()).transpose()
+        Ok(self.waiting())
+    }
+
+    /// The lengths of the chains.
+    pub fn sizes(&self) -> [u64; CHAINS] {
+        self.chains.each_ref().map(|chain| chain.length)
     }
 }
 
 impl Writer {
-    /// Overwrites parts of the packed inode, each given by offset and length, in ascending order,
-    /// with zeros: the segments that they are in are compressed anew behind all others.
-    pub(super) fn erase_fragments(&mut self, fragments: &[(u64, u64)]) -> Result<(), Error> {
+    /// Overwrites parts of the packed inode with zeros: the segments that they are in are
+    /// compressed anew behind all others.
+    pub(super) fn erase_fragments(&mut self, mut fragments: Vec<Fragment>) -> Result<(), Error> {
+        fragments.sort_unstable();
         let mut squeezer = None;
-        for number in 0..self.store.packed.len() {
-            let start = wide(number) * wide(SEGMENT);
-            let end = start + wide(SEGMENT);
-            let first = fragments.partition_point(|&(offset, length)| offset + length <= start);
-            let touched = fragments.iter().skip(first);
-            let mut touched = touched.take_while(|(offset, _)| *offset < end).peekable();
-            if touched.peek().is_none() {
-                continue;
-            }
-            let mut bytes = self.unpacked(number)?;
-            for &(offset, length) in touched {
-                let from = size(offset.max(start) - start);
-                let to = size((offset + length).min(end) - start).min(bytes.len());
-                bytes.get_mut(from..to).unwrap_or_default().fill(0);
-            }
-            if let Some(old) = self.store.packed.get(number) {
+        for (chain, fragments) in (0..).zip(by_chain(&fragments)) {
+            let mut end = 0;
+            for number in 0..self.store.packed.get(chain).map_or(0, Vec::len) {
+                let start = end;
+                end += self.segment(chain, number)?.length();
+                let ends =
+                    |fragment: &Fragment| u64::from(fragment.offset) + u64::from(fragment.length);
+                let first = fragments.partition_point(|fragment| ends(fragment) <= start);
+                let touched = fragments.iter().skip(first);
+                let mut touched =
+                    touched.take_while(|fragment| u64::from(fragment.offset) < end).peekable();
+                if touched.peek().is_none() {
+                    continue;
+                }
+                let mut bytes = self.unpacked(self.segment(chain, number)?)?;
+                for fragment in touched {
+                    let from = size(u64::from(fragment.offset).max(start) - start);
+                    let to = size(ends(fragment).min(end) - start).min(bytes.len());
+                    bytes.get_mut(from..to).unwrap_or_default().fill(0);
+                }
+                let old = self.segment(chain, number)?;
                 zero(&self.file, old.start, old.stored)?;
+                let squeezer = match &mut squeezer {
+                    Some(squeezer) => squeezer,
+                    none => none.insert(Squeezer::new(self.plan)?),
+                };
+                let buffers = Buffers { input: bytes, output: Vec::new() };
+                self.append_packed(chain, squeezer.squeeze(buffers, Follows::More))?;
+                if let Some(segments) = self.store.packed.get_mut(chain) {
+                    segments.swap_remove(number);
+                }
             }
-            let squeezer = match &mut squeezer {
-                Some(squeezer) => squeezer,
-                none => none.insert(Squeezer::new(self.plan)?),
-            };
-            self.append_packed(squeezer.squeeze(bytes, Follows::More))?;
-            self.store.packed.swap_remove(number);
         }
         Ok(())
     }
 
+    fn segment(&self, chain: usize, number: usize) -> Result<&PackedSegment, Error> {
+        let segment = self.store.packed.get(chain).and_then(|segments| segments.get(number));
+        segment.ok_or_else(changed)
+    }
+
     /// Decompresses a segment of the packed inode.
-    fn unpacked(&self, number: usize) -> Result<Vec<u8>, Error> {
-        let broken = || Error::Io(io::Error::other("contents changed while they were written"));
-        let segment = self.store.packed.get(number).ok_or_else(broken)?;
+    fn unpacked(&self, segment: &PackedSegment) -> Result<Vec<u8>, Error> {
         let mut stored = vec![0; size(segment.stored)];
         self.file.read_exact_at(&mut stored, segment.start)?;
         let mut rest = &stored[..];
@@ -124,9 +169,9 @@ impl Writer {
         for &Extent { length, stored } in &segment.extents {
             let length = size(u64::from(length));
             if stored == 0 {
-                let (plain, after) = rest.split_at_checked(length).ok_or_else(broken)?;
+                let (plain, after) = rest.split_at_checked(length).ok_or_else(changed)?;
                 bytes.extend_from_slice(plain);
-                let block = size(super::BLOCK);
+                let block = size(BLOCK);
                 let padding = length.next_multiple_of(block) - length;
                 rest = if self.plan.extents {
                     after
@@ -136,7 +181,7 @@ impl Writer {
                 continue;
             }
             let (cluster, after) =
-                rest.split_at_checked(size(u64::from(stored))).ok_or_else(broken)?;
+                rest.split_at_checked(size(u64::from(stored))).ok_or_else(changed)?;
             rest = after;
             let zeros = cluster.iter().position(|&byte| byte != 0).unwrap_or(cluster.len());
             let cluster = cluster.get(zeros..).unwrap_or_default();
@@ -148,9 +193,24 @@ impl Writer {
                 _ => lz4::decompress(cluster, output),
             };
             if !done {
-                return Err(broken());
+                return Err(changed());
             }
         }
         Ok(bytes)
     }
+}
+
+/// Sorted fragments, those of each chain together.
+fn by_chain(fragments: &[Fragment]) -> [&[Fragment]; CHAINS] {
+    let mut rest = fragments;
+    std::array::from_fn(|chain| {
+        let count = rest.partition_point(|fragment| usize::from(fragment.chain) <= chain);
+        let (of_chain, after) = rest.split_at_checked(count).unwrap_or_default();
+        rest = after;
+        of_chain
+    })
+}
+
+fn changed() -> Error {
+    Error::Io(io::Error::other("contents changed while they were written"))
 }

@@ -6,11 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use super::compress::{Follows, Squeezed, Squeezer};
+use super::compress::{Buffers, Follows, Squeezed, Squeezer};
 use super::options::Plan;
 
 /// One question: the segment, what follows it, and where the answer goes.
-type Job = (Vec<u8>, Follows, SyncSender<Squeezed>);
+type Job = (Buffers, Follows, SyncSender<Squeezed>);
 
 /// Threads that wait for segments until the pool is dropped.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Pool {
     }
 
     /// Hands a segment to a thread.
-    pub fn ask(&self, segment: Vec<u8>, follows: Follows) -> io::Result<Answer> {
+    pub fn ask(&self, segment: Buffers, follows: Follows) -> io::Result<Answer> {
         let (sender, receiver) = sync_channel(1);
         let jobs = self.jobs.as_ref();
         let sent = jobs.is_some_and(|jobs| jobs.send((segment, follows, sender)).is_ok());

@@ -69,11 +69,23 @@ pub enum Tail {
     Flat(Run),
     /// In the arena, as the last extent has them, for the place behind the indexes.
     Inline(Run),
-    /// In the packed inode: from where, and how long.
-    Fragment { offset: u32, length: u32 },
+    /// In the packed inode.
+    Fragment(Fragment),
 }
 
-/// A part of the packed inode.
+/// A part of a chain of the packed inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fragment {
+    pub chain: u8,
+    /// Where in the chain it starts.
+    pub offset: u32,
+    pub length: u32,
+}
+
+/// How many chains the packed inode has: as many of its segments can be compressed at a time.
+pub const CHAINS: usize = 4;
+
+/// A part of a chain.
 #[derive(Clone, Debug)]
 pub struct PackedSegment {
     /// The first byte in the image.
@@ -90,13 +102,31 @@ pub struct Store {
     pub records: Vec<Record>,
     pub extents: Vec<Extent>,
     pub arena: Vec<u8>,
-    /// The packed inode: segments of equal length, but for the last.
-    pub packed: Vec<PackedSegment>,
-    /// Its length.
-    pub packed_size: u64,
+    /// The packed inode: one chain after the other.
+    pub packed: [Vec<PackedSegment>; CHAINS],
+    /// The lengths of its chains.
+    pub packed_sizes: [u64; CHAINS],
+}
+
+impl PackedSegment {
+    /// Bytes of the chain.
+    pub fn length(&self) -> u64 {
+        self.extents.iter().map(|extent| u64::from(extent.length)).sum()
+    }
 }
 
 impl Store {
+    /// Length of the packed inode.
+    pub fn packed_size(&self) -> u64 {
+        self.packed_sizes.iter().sum()
+    }
+
+    /// Where in the packed inode a fragment starts, once all chains are complete.
+    pub fn offset(&self, fragment: Fragment) -> u64 {
+        let before = self.packed_sizes.iter().take(usize::from(fragment.chain));
+        before.sum::<u64>() + u64::from(fragment.offset)
+    }
+
     /// The record of contents, if they were stored here.
     pub fn record(&self, contents: &Contents) -> Option<&Record> {
         let record = self.records.get(size(u64::from(contents.record)))?;

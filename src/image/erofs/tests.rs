@@ -107,7 +107,7 @@ fn fields(image: &[u8]) -> String {
             3 => {
                 (end.next_multiple_of(8) - end)
                     + 8
-                    + size(super::index::length(
+                    + size(super::index::Width::Narrow.length(
                         u64::try_from(end.next_multiple_of(8) + 8).unwrap(),
                         u64::try_from(length).unwrap(),
                     ))

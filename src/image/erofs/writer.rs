@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use super::compress::{Clusters, Extent, Follows, INLINE, SEGMENT, Squeezed};
+use super::compress::{Buffers, Extent, Follows, INLINE, SEGMENT, Squeezed};
 use super::options::{Options, Plan, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
-use super::store::{Contents, Record, Run, Store, Tail};
+use super::store::{Contents, PackedSegment, Record, Run, Store, Tail};
 use super::{BLOCK, len, metadata, size, too_large, wide};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
@@ -37,8 +37,38 @@ pub struct Writer {
     waiting: usize,
     /// The record whose segments are being written.
     current: Option<u32>,
-    /// Memory for segments.
-    spare: Vec<Vec<u8>>,
+    /// Memory for segments, and for what becomes of them.
+    spare: Spare,
+}
+
+/// Memory that is used again, lest each segment fetch its own from the kernel.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    inputs: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
+}
+
+impl Spare {
+    /// An empty buffer for a segment.
+    pub(super) fn input(&mut self) -> Vec<u8> {
+        self.inputs.pop().unwrap_or_default()
+    }
+
+    /// A segment, and a buffer for what becomes of it.
+    pub(super) fn with(&mut self, input: Vec<u8>) -> Buffers {
+        Buffers { input, output: self.outputs.pop().unwrap_or_default() }
+    }
+
+    /// Keeps buffers that are large enough to be worth it, and no more than were in use.
+    fn keep(&mut self, Buffers { mut input, output }: Buffers) {
+        if input.capacity() >= SEGMENT {
+            input.clear();
+            self.inputs.push(input);
+        }
+        if output.capacity() >= SEGMENT / 2 {
+            self.outputs.push(output);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,7 +110,7 @@ impl Writer {
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
-            spare: Vec::new(),
+            spare: Spare::default(),
         })
     }
 
@@ -99,7 +129,7 @@ impl Writer {
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
         while self.write_next()? {}
         self.finish_packed()?;
-        self.pool = None;
+        self.spare = Spare::default();
         self.erase_unused(tree)?;
         self.align()?;
         let start = u32::try_from(self.next / BLOCK).map_err(|_| too_large())?;
@@ -119,19 +149,17 @@ impl Writer {
         let mut fragments = Vec::new();
         for (record, _) in self.store.records.iter().zip(&used).filter(|(_, used)| !**used) {
             zero(&self.file, record.start, record.stored)?;
-            if let Tail::Fragment { offset, length } = record.tail {
-                fragments.push((u64::from(offset), u64::from(length)));
+            if let Tail::Fragment(fragment) = record.tail {
+                fragments.push(fragment);
             }
         }
-        fragments.sort_unstable();
-        self.erase_fragments(&fragments)
+        self.erase_fragments(fragments)
     }
 
     /// Reads the next segment of at most `left` bytes.
     fn read_segment(&mut self, contents: &mut dyn Read, left: u64) -> io::Result<Vec<u8>> {
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(SEGMENT);
-        let mut segment =
-            if length == SEGMENT { self.spare.pop().unwrap_or_default() } else { Vec::new() };
+        let mut segment = if length == SEGMENT { self.spare.input() } else { Vec::new() };
         segment.resize(length, 0);
         contents.read_exact(&mut segment)?;
         Ok(segment)
@@ -139,7 +167,8 @@ impl Writer {
 
     fn submit(&mut self, record: u32, last: bool, segment: Vec<u8>) -> io::Result<()> {
         let Some(pool) = &self.pool else {
-            return self.append(record, last, Squeezed::Plain(segment));
+            let buffers = Buffers { input: segment, output: Vec::new() };
+            return self.append(record, last, Squeezed::Plain(buffers));
         };
         let length = segment.len();
         let whole = last
@@ -157,7 +186,8 @@ impl Writer {
             Pending::Small { record, bytes: segment }
         } else {
             let follows = if last { Follows::Nothing } else { Follows::More };
-            Pending::Segment { record, last, length, answer: pool.ask(segment, follows)? }
+            let answer = pool.ask(self.spare.with(segment), follows)?;
+            Pending::Segment { record, last, length, answer }
         });
         // What waits is bounded by its bytes, and, as each counts as something, in number.
         self.waiting += length.max(MINIMUM);
@@ -172,24 +202,21 @@ impl Writer {
             Pending::Segment { record, last, length, answer } => {
                 self.waiting -= length.max(MINIMUM);
                 self.append(record, last, answer.wait()?)?;
-                self.packed.passed += wide(length);
-                if last {
-                    self.write_packed()?;
-                }
             }
             Pending::Small { record, bytes } => {
                 self.waiting -= bytes.len().max(MINIMUM);
-                self.packed.passed += len(&bytes);
                 match self.pack(&bytes)? {
                     Some(tail) => self.set_tail(record, tail),
-                    None => self.append(record, true, Squeezed::Plain(bytes))?,
+                    None => {
+                        let buffers = Buffers { input: bytes, output: Vec::new() };
+                        self.append(record, true, Squeezed::Plain(buffers))?;
+                    }
                 }
-                self.write_packed()?;
             }
-            Pending::Discard { record } => {
-                self.discard(record);
-                self.write_packed()?;
-            }
+            Pending::Discard { record } => self.discard(record),
+        }
+        if self.current.is_none() {
+            self.turn_packed()?;
         }
         Ok(true)
     }
@@ -204,46 +231,59 @@ impl Writer {
     fn pack(&mut self, bytes: &[u8]) -> io::Result<Option<Tail>> {
         match &self.pool {
             Some(pool) if self.plan.tails == Tails::Fragments && !bytes.is_empty() => {
-                self.packed.add(bytes, pool)
+                self.packed.add(bytes, pool, &mut self.spare)
             }
             _ => Ok(None),
         }
     }
 
-    /// Writes the parts of the packed inode whose turn it is.
-    fn write_packed(&mut self) -> io::Result<()> {
-        while let Some(squeezed) = self.packed.due()? {
-            self.append_packed(squeezed)?;
+    /// Where a segment of the packed inode is full, goes on with the next chain, whose last
+    /// segment is written.
+    fn turn_packed(&mut self) -> io::Result<()> {
+        if let Some((chain, answer)) = self.packed.turn() {
+            self.append_packed(chain, answer.wait()?)?;
         }
         Ok(())
     }
 
+    /// Writes what is left of all chains.
     fn finish_packed(&mut self) -> io::Result<()> {
-        if let Some(pool) = &self.pool {
-            self.packed.end(pool)?;
+        let Some(pool) = self.pool.take() else { return Ok(()) };
+        for (chain, answer) in self.packed.waiting() {
+            self.append_packed(chain, answer.wait()?)?;
         }
-        self.write_packed()?;
-        self.store.packed_size = self.packed.length;
+        for (chain, answer) in self.packed.end(&pool, &mut self.spare)? {
+            self.append_packed(chain, answer.wait()?)?;
+        }
+        self.store.packed_sizes = self.packed.sizes();
         Ok(())
     }
 
-    pub(super) fn append_packed(&mut self, squeezed: Squeezed) -> io::Result<()> {
-        let (bytes, extents) = match squeezed {
-            Squeezed::Clusters(Clusters { bytes, extents, input, .. }) => {
-                self.reuse(input);
-                (bytes, extents)
+    /// Writes a segment of a chain, which goes on with what is left over of it.
+    pub(super) fn append_packed(&mut self, chain: usize, squeezed: Squeezed) -> io::Result<()> {
+        let start = self.next;
+        let (extents, buffers) = match squeezed {
+            Squeezed::Clusters(found) => {
+                self.write(&found.buffers.output)?;
+                self.packed.put_back(chain, found.rest());
+                (found.extents, found.buffers)
             }
-            Squeezed::Plain(bytes) => {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                (bytes, vec![Extent { length, stored: 0 }])
+            Squeezed::Plain(buffers) => {
+                // Segments end with a block of the packed inode.
+                let (whole, rest) = buffers.input.as_chunks::<{ size(BLOCK) }>();
+                self.write(whole.as_flattened())?;
+                self.packed.put_back(chain, rest);
+                let length = u32::try_from(whole.as_flattened().len()).map_err(|_| too_many())?;
+                (vec![Extent { length, stored: 0 }], buffers)
             }
         };
-        let start = self.write(&bytes)?;
         if !self.plan.extents {
             self.align()?;
         }
-        let stored = self.next - start;
-        self.store.packed.push(super::store::PackedSegment { start, stored, extents });
+        self.spare.keep(buffers);
+        if let Some(segments) = self.store.packed.get_mut(chain).filter(|_| !extents.is_empty()) {
+            segments.push(PackedSegment { start, stored: self.next - start, extents });
+        }
         Ok(())
     }
 
@@ -267,12 +307,6 @@ impl Writer {
         Ok(())
     }
 
-    fn reuse(&mut self, segment: Vec<u8>) {
-        if segment.capacity() >= SEGMENT && self.spare.len() < self.options.threads.get() + 2 {
-            self.spare.push(segment);
-        }
-    }
-
     /// Writes a segment behind what is there, and notes where.
     fn append(&mut self, id: u32, last: bool, squeezed: Squeezed) -> io::Result<()> {
         let starts = self.current != Some(id);
@@ -293,18 +327,18 @@ impl Writer {
         let mut tail = Tail::None;
         match squeezed {
             Squeezed::Clusters(found) => {
-                self.write(&found.bytes)?;
+                self.write(&found.buffers.output)?;
                 self.store.extents.extend_from_slice(&found.extents);
                 if !found.inline.is_empty() {
                     tail = self.inline(&found.inline)?;
                 }
                 if found.tail > 0 {
-                    let bytes = found.input.get(found.input.len() - found.tail..);
-                    tail = self.fragment(bytes.unwrap_or_default())?;
+                    tail = self.fragment(found.rest())?;
                 }
-                self.reuse(found.input);
+                self.spare.keep(found.buffers);
             }
-            Squeezed::Plain(mut segment) => {
+            Squeezed::Plain(mut buffers) => {
+                let segment = &mut buffers.input;
                 let length = u32::try_from(segment.len()).map_err(|_| too_many())?;
                 self.store.extents.push(Extent { length, stored: 0 });
                 let flat = self.is_flat(first);
@@ -314,14 +348,14 @@ impl Writer {
                     tail = Tail::Flat(Run::new(arena.len(), bytes).ok_or_else(too_many)?);
                     arena.extend(segment.drain(segment.len() - bytes..));
                 }
-                self.write(&segment)?;
+                self.write(segment)?;
                 if !self.plan.extents {
                     self.align()?;
                 }
-                self.reuse(segment);
+                self.spare.keep(buffers);
             }
         }
-        if last && self.is_flat(first) && !matches!(tail, Tail::Fragment { .. } | Tail::Inline(_)) {
+        if last && self.is_flat(first) && !matches!(tail, Tail::Fragment(_) | Tail::Inline(_)) {
             self.store.extents.truncate(first);
             // Nothing may be behind the end of a flat file: whoever maps it sees all of the block.
             self.align()?;
