@@ -107,6 +107,17 @@ fn source() -> TempDir {
     for size in [100_000, (2 << 20) - 1, 2 << 20, (2 << 20) + 1, 5_500_001] {
         put(&format!("text-{size}"), &text(9, size));
     }
+    // Small files, for several segments of each chain of the packed inode.
+    fs::create_dir(root.join("small")).unwrap();
+    for n in 0..200u64 {
+        let size = usize::try_from(n * 7919 % 120_000).unwrap();
+        let bytes = match n % 9 {
+            0 => noise(n, size),
+            1 => [vec![0; size], n.to_le_bytes().to_vec()].concat(),
+            _ => text(n, size),
+        };
+        put(&format!("small/{n}"), &bytes);
+    }
     // Compressed and plain segments in turns, and a tail of each kind.
     let (noise, zeros) = (noise(5, 2 << 20), vec![0; 2 << 20]);
     put("plain-then-zeros", &[&noise[..], &zeros, b"tail"].concat());
@@ -172,7 +183,7 @@ fn write_directory(directory: &Path, options: &Options) -> (NamedTempFile, Tree<
     let file = NamedTempFile::new().unwrap();
     let mut writer = Writer::new(file.reopen().unwrap(), options).unwrap();
     let tree = host::load(&mut writer, directory);
-    writer.finish(&tree).unwrap();
+    writer.finish(&tree).unwrap_or_else(|error| panic!("{error}: {options:?}"));
     (file, tree)
 }
 
@@ -384,7 +395,9 @@ fn what_no_inode_has_is_not_in_the_image() {
         let file = NamedTempFile::new().unwrap();
         let mut writer = Writer::new(file.reopen().unwrap(), &options).unwrap();
         let mut tree = Tree::new(Stat::directory());
-        for (n, size) in [40, 5000, 70_000, 4_500_000].into_iter().enumerate() {
+        // Enough small ones for every chain of the packed inode.
+        let sizes = [40, 5000, 70_000, 4_500_000].into_iter().chain([70_001; 60]);
+        for (n, size) in sizes.enumerate() {
             // Noise keeps the marker readable in compressed blocks too.
             let secret = [&marker[..], &noise(n as u64 + 9, size), marker].concat();
             store(&mut writer, &secret);
@@ -393,7 +406,7 @@ fn what_no_inode_has_is_not_in_the_image() {
             let ino = tree.add(Inode { stat, content: Content::Regular(kept) });
             tree.link(format!("kept-{n}").as_bytes(), ino);
         }
-        writer.finish(&tree).unwrap();
+        writer.finish(&tree).unwrap_or_else(|error| panic!("{error}: {options:?}"));
         let image = fs::read(file.path()).unwrap();
         let found =
             image.windows(32).position(|window| marker.windows(32).any(|part| part == window));

@@ -6,6 +6,7 @@
 use std::io;
 
 use super::codec::Codec;
+use super::lz4;
 use super::options::{Plan, Tails};
 use super::{BLOCK, size};
 
@@ -15,7 +16,7 @@ use super::{BLOCK, size};
 /// fit memory. A multiple of every cluster size.
 pub const SEGMENT: usize = 2 << 20;
 /// The most input that a last cluster takes to the packed inode, or to the next segment.
-const MAX_TAIL: usize = 256 << 10;
+pub const MAX_TAIL: usize = 512 << 10;
 /// The longest tail that fits behind any inode, whose end may need the start of the block.
 pub const INLINE: usize = 4096 - 64;
 
@@ -134,23 +135,21 @@ impl Squeezer {
     /// Fills clusters of whole blocks; none if that saves nothing.
     fn blocks(&mut self, out: &mut Clusters, follows: Follows) -> Option<()> {
         let tails = self.tails(follows);
+        let may_go = tails == Tails::Fragments || follows == Follows::Rest;
         let codec = self.codec.as_mut()?;
         let (block, cluster) = (size(BLOCK), self.plan.cluster.bytes());
         let Buffers { input, output: bytes } = &mut out.buffers;
         let mut rest = &input[..];
         while !rest.is_empty() {
-            if follows == Follows::Rest {
-                // What a cluster takes, as far as those before it tell: compressed now, it would
-                // be compressed twice.
+            if may_go {
+                // What a cluster takes, as far as those before it tell: less is not compressed
+                // here only to be compressed again where it goes.
                 let taken = (input.len() - rest.len()).checked_div(out.extents.len());
-                if rest.len() <= taken.unwrap_or(self.plan.small()).min(MAX_TAIL) {
+                let small = self.plan.small();
+                if rest.len() <= taken.map_or(small, |taken| taken.clamp(small, MAX_TAIL)) {
                     out.tail = rest.len();
                     break;
                 }
-            }
-            if tails == Tails::Fragments && rest.len() <= self.plan.small() {
-                out.tail = rest.len();
-                break;
             }
             if tails == Tails::Inline && rest.len() <= INLINE {
                 // A block that is too small to shrink by one may still shrink behind the inode.
@@ -169,14 +168,13 @@ impl Squeezer {
             let offered = rest.get(..codec.offer(cluster)).unwrap_or(rest);
             let filled =
                 if rest.len() > block { codec.fill(offered, &mut self.cluster) } else { None };
-            let (taken, given) = filled.unwrap_or((offered.len().min(cluster), usize::MAX));
+            let (taken, given) = filled.unwrap_or((0, usize::MAX));
             let stored = given.checked_next_multiple_of(block).filter(|&stored| stored < taken);
             let ends = taken == rest.len();
             if let Some(stored) = stored {
                 let compressed = self.cluster.get(..given)?;
                 let length = u32::try_from(taken).ok()?;
-                let may_go = tails == Tails::Fragments || follows == Follows::Rest;
-                if ends && may_go && taken <= MAX_TAIL && wasteful(stored, given) {
+                if ends && may_go && taken <= MAX_TAIL && given < cluster / 16 * 15 {
                     out.tail = taken;
                     break;
                 }
@@ -192,7 +190,8 @@ impl Squeezer {
                 out.extents.push(Extent { length, stored: u32::try_from(stored).ok()? });
                 rest = rest.get(taken..)?;
             } else {
-                let mut taken = taken.next_multiple_of(block).min(rest.len());
+                let noise = rest.get(..cluster).unwrap_or(rest);
+                let mut taken = noise_length(noise, &mut self.cluster);
                 if follows == Follows::Rest {
                     // Two extents cannot start in one block of the file.
                     taken = taken / block * block;
@@ -250,10 +249,17 @@ impl Squeezer {
     }
 }
 
-/// Whether a last cluster leaves enough of its blocks unused to be compressed once more with
-/// other files' tails.
-fn wasteful(stored: usize, given: usize) -> bool {
-    (stored - given) * 16 > stored
+/// How many bytes at the start of what did not shrink are best left plain: up to where quick LZ4
+/// finds something.
+fn noise_length(bytes: &[u8], room: &mut [u8]) -> usize {
+    const PIECE: usize = 4 << 10;
+    let mut probe = lz4::Compressor::fast();
+    let mut shrinks = |piece: &[u8]| {
+        let room = room.get_mut(..piece.len() / 16 * 15).unwrap_or_default();
+        probe.fill(piece, room).is_some_and(|(taken, _)| taken == piece.len())
+    };
+    let pieces = bytes.chunks(PIECE).enumerate();
+    pieces.take_while(|&(n, piece)| n == 0 || !shrinks(piece)).map(|(_, piece)| piece.len()).sum()
 }
 
 fn push_plain(extents: &mut Vec<Extent>, length: usize) -> Option<()> {

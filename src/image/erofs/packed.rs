@@ -9,7 +9,7 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::compress::{Buffers, Extent, Follows, Squeezer};
+use super::compress::{Extent, Follows, MAX_TAIL, Squeezer};
 use super::pool::{Answer, Pool};
 use super::store::{CHAINS, Fragment, PackedSegment, Tail};
 use super::writer::{Spare, Writer, zero};
@@ -17,7 +17,7 @@ use super::{BLOCK, codec, len, lz4, size};
 use crate::image::Error;
 
 /// Bytes from which on a segment is full.
-const SEGMENT: usize = 1 << 20;
+const SEGMENT: usize = 2 << 20;
 
 /// What of the packed inode is not written yet.
 #[derive(Debug, Default)]
@@ -60,8 +60,7 @@ impl Packed {
             return Ok(None);
         };
         if chain.buffer.capacity() == 0 {
-            chain.buffer = spare.input();
-            chain.buffer.reserve_exact(super::compress::SEGMENT);
+            chain.buffer.reserve_exact(SEGMENT + 2 * MAX_TAIL);
         }
         chain.buffer.extend_from_slice(bytes);
         chain.length += len(bytes);
@@ -81,11 +80,20 @@ impl Packed {
         Some((self.current, self.chains.get_mut(self.current)?.waiting.take()?))
     }
 
-    /// Has a chain go on with what is left over of its last segment.
-    pub fn put_back(&mut self, chain: usize, rest: &[u8]) {
+    /// Has a chain go on with the last `rest` bytes of a segment of it.
+    pub fn go_on(&mut self, chain: usize, mut segment: Vec<u8>, rest: usize) {
+        segment.drain(..segment.len().saturating_sub(rest));
         if let Some(chain) = self.chains.get_mut(chain) {
-            chain.buffer.extend_from_slice(rest);
+            chain.buffer = segment;
         }
+    }
+
+    /// Takes what a chain is to go on with.
+    fn rest(&mut self, chain: usize) -> Vec<u8> {
+        self.chains
+            .get_mut(chain)
+            .map(|chain| std::mem::take(&mut chain.buffer))
+            .unwrap_or_default()
     }
 
     /// All segments that are being compressed.
@@ -114,50 +122,38 @@ impl Packed {
 }
 
 impl Writer {
-    /// Overwrites parts of the packed inode with zeros: the segments that they are in are
-    /// compressed anew behind all others.
+    /// Overwrites parts of the packed inode with zeros. From the first of them on, each chain is
+    /// compressed anew behind everything else: where a cluster ends, the next one starts.
     pub(super) fn erase_fragments(&mut self, mut fragments: Vec<Fragment>) -> Result<(), Error> {
         fragments.sort_unstable();
-        let mut squeezer = None;
+        if fragments.is_empty() {
+            return Ok(());
+        }
+        let mut squeezer = Squeezer::new(self.plan)?;
         for (chain, fragments) in (0..).zip(by_chain(&fragments)) {
-            let mut end = 0;
-            for number in 0..self.store.packed.get(chain).map_or(0, Vec::len) {
-                let start = end;
-                end += self.segment(chain, number)?.length();
-                let ends =
-                    |fragment: &Fragment| u64::from(fragment.offset) + u64::from(fragment.length);
-                let first = fragments.partition_point(|fragment| ends(fragment) <= start);
-                let touched = fragments.iter().skip(first);
-                let mut touched =
-                    touched.take_while(|fragment| u64::from(fragment.offset) < end).peekable();
-                if touched.peek().is_none() {
-                    continue;
-                }
-                let mut bytes = self.unpacked(self.segment(chain, number)?)?;
-                for fragment in touched {
-                    let from = size(u64::from(fragment.offset).max(start) - start);
-                    let to = size(ends(fragment).min(end) - start).min(bytes.len());
-                    bytes.get_mut(from..to).unwrap_or_default().fill(0);
-                }
-                let old = self.segment(chain, number)?;
-                zero(&self.file, old.start, old.stored)?;
-                let squeezer = match &mut squeezer {
-                    Some(squeezer) => squeezer,
-                    none => none.insert(Squeezer::new(self.plan)?),
-                };
-                let buffers = Buffers { input: bytes, output: Vec::new() };
-                self.append_packed(chain, squeezer.squeeze(buffers, Follows::More))?;
-                if let Some(segments) = self.store.packed.get_mut(chain) {
-                    segments.swap_remove(number);
-                }
+            let Some(first) = fragments.first() else { continue };
+            let Some(segments) = self.store.packed.get_mut(chain) else { continue };
+            let (mut number, mut start) = (0, 0);
+            while let Some(segment) = segments.get(number)
+                && start + segment.length() <= u64::from(first.offset)
+            {
+                start += segment.length();
+                number += 1;
+            }
+            let mut segments = segments.split_off(number).into_iter().peekable();
+            while let Some(segment) = segments.next() {
+                let mut input = self.packed.rest(chain);
+                let rest = input.len();
+                input.extend_from_slice(&self.unpacked(&segment)?);
+                erase(input.get_mut(rest..).unwrap_or_default(), start, fragments);
+                start += segment.length();
+                zero(&self.file, segment.start, segment.stored)?;
+                let follows = if segments.peek().is_some() { Follows::Rest } else { Follows::More };
+                let squeezed = squeezer.squeeze(self.spare.with(input), follows);
+                self.append_packed(chain, squeezed, follows)?;
             }
         }
         Ok(())
-    }
-
-    fn segment(&self, chain: usize, number: usize) -> Result<&PackedSegment, Error> {
-        let segment = self.store.packed.get(chain).and_then(|segments| segments.get(number));
-        segment.ok_or_else(changed)
     }
 
     /// Decompresses a segment of the packed inode.
@@ -209,6 +205,16 @@ fn by_chain(fragments: &[Fragment]) -> [&[Fragment]; CHAINS] {
         rest = after;
         of_chain
     })
+}
+
+/// Overwrites those parts of a chain's bytes, which start at `start`, that are in fragments.
+fn erase(bytes: &mut [u8], start: u64, fragments: &[Fragment]) {
+    let end = start + len(bytes);
+    for fragment in fragments {
+        let from = u64::from(fragment.offset).clamp(start, end);
+        let to = (u64::from(fragment.offset) + u64::from(fragment.length)).clamp(start, end);
+        bytes.get_mut(size(from - start)..size(to - start)).unwrap_or_default().fill(0);
+    }
 }
 
 fn changed() -> Error {

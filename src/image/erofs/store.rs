@@ -83,7 +83,7 @@ pub struct Fragment {
 }
 
 /// How many chains the packed inode has: as many of its segments can be compressed at a time.
-pub const CHAINS: usize = 4;
+pub const CHAINS: usize = 3;
 
 /// A part of a chain.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ pub struct Writer {
     pub(super) plan: Plan,
     pool: Option<Pool>,
     pub(super) store: Store,
-    packed: Packed,
+    pub(super) packed: Packed,
     /// Records by the first half of their digests.
     known: HashMap<u64, u32>,
     /// Where the next contents go.
@@ -38,7 +38,7 @@ pub struct Writer {
     /// The record whose segments are being written.
     current: Option<u32>,
     /// Memory for segments, and for what becomes of them.
-    spare: Spare,
+    pub(super) spare: Spare,
 }
 
 /// Memory that is used again, lest each segment fetch its own from the kernel.
@@ -50,7 +50,7 @@ pub(super) struct Spare {
 
 impl Spare {
     /// An empty buffer for a segment.
-    pub(super) fn input(&mut self) -> Vec<u8> {
+    fn input(&mut self) -> Vec<u8> {
         self.inputs.pop().unwrap_or_default()
     }
 
@@ -65,7 +65,7 @@ impl Spare {
             input.clear();
             self.inputs.push(input);
         }
-        if output.capacity() >= SEGMENT / 2 {
+        if output.capacity() >= SEGMENT / 4 {
             self.outputs.push(output);
         }
     }
@@ -189,9 +189,13 @@ impl Writer {
             let answer = pool.ask(self.spare.with(segment), follows)?;
             Pending::Segment { record, last, length, answer }
         });
-        // What waits is bounded by its bytes, and, as each counts as something, in number.
+        // What waits is bounded by its bytes, and, as each counts as something, in number: one
+        // segment for each thread, and the next.
         self.waiting += length.max(MINIMUM);
-        while self.waiting > (self.options.threads.get() + 2) * SEGMENT && self.write_next()? {}
+        let most = self.options.threads.get() * SEGMENT;
+        while self.waiting > most || matches!(self.pending.front(), Some(Pending::Small { .. })) {
+            self.write_next()?;
+        }
         Ok(())
     }
 
@@ -241,7 +245,7 @@ impl Writer {
     /// segment is written.
     fn turn_packed(&mut self) -> io::Result<()> {
         if let Some((chain, answer)) = self.packed.turn() {
-            self.append_packed(chain, answer.wait()?)?;
+            self.append_packed(chain, answer.wait()?, Follows::Rest)?;
         }
         Ok(())
     }
@@ -250,37 +254,43 @@ impl Writer {
     fn finish_packed(&mut self) -> io::Result<()> {
         let Some(pool) = self.pool.take() else { return Ok(()) };
         for (chain, answer) in self.packed.waiting() {
-            self.append_packed(chain, answer.wait()?)?;
+            self.append_packed(chain, answer.wait()?, Follows::Rest)?;
         }
         for (chain, answer) in self.packed.end(&pool, &mut self.spare)? {
-            self.append_packed(chain, answer.wait()?)?;
+            self.append_packed(chain, answer.wait()?, Follows::More)?;
         }
         self.store.packed_sizes = self.packed.sizes();
         Ok(())
     }
 
     /// Writes a segment of a chain, which goes on with what is left over of it.
-    pub(super) fn append_packed(&mut self, chain: usize, squeezed: Squeezed) -> io::Result<()> {
+    pub(super) fn append_packed(
+        &mut self,
+        chain: usize,
+        squeezed: Squeezed,
+        follows: Follows,
+    ) -> io::Result<()> {
         let start = self.next;
-        let (extents, buffers) = match squeezed {
+        let (extents, Buffers { input, output }, rest) = match squeezed {
             Squeezed::Clusters(found) => {
                 self.write(&found.buffers.output)?;
-                self.packed.put_back(chain, found.rest());
-                (found.extents, found.buffers)
+                (found.extents, found.buffers, found.tail)
             }
             Squeezed::Plain(buffers) => {
-                // Segments end with a block of the packed inode.
-                let (whole, rest) = buffers.input.as_chunks::<{ size(BLOCK) }>();
-                self.write(whole.as_flattened())?;
-                self.packed.put_back(chain, rest);
-                let length = u32::try_from(whole.as_flattened().len()).map_err(|_| too_many())?;
-                (vec![Extent { length, stored: 0 }], buffers)
+                // Two clusters cannot start in one block of the packed inode.
+                let length = buffers.input.len();
+                let rest = if follows == Follows::Rest { length % size(BLOCK) } else { 0 };
+                let length = length - rest;
+                self.write(buffers.input.get(..length).unwrap_or_default())?;
+                let length = u32::try_from(length).map_err(|_| too_many())?;
+                (vec![Extent { length, stored: 0 }], buffers, rest)
             }
         };
         if !self.plan.extents {
             self.align()?;
         }
-        self.spare.keep(buffers);
+        self.packed.go_on(chain, input, rest);
+        self.spare.keep(Buffers { input: Vec::new(), output });
         if let Some(segments) = self.store.packed.get_mut(chain).filter(|_| !extents.is_empty()) {
             segments.push(PackedSegment { start, stored: self.next - start, extents });
         }
