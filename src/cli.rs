@@ -234,7 +234,8 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 #[derive(Debug, Default, Args)]
 #[group(multiple = true)]
 pub struct SignerArgs {
-    /// Whose certificate the signature must be by, instead of a key: an e-mail address or a URI
+    /// Whose certificate the signature must be by, instead of a key: an e-mail address, a URI or a
+    /// user name
     #[arg(long, value_name = "TEXT", conflicts_with = "key", help_heading = "Trust")]
     pub certificate_identity: Option<String>,
     /// The same as a regular expression that the whole must match

@@ -56,7 +56,7 @@ pub struct CertificateSigner {
 /// empty one for "anybody".
 #[derive(Clone, Debug)]
 pub struct CertificateIdentity {
-    /// The subject alternative name: an e-mail address or a URI.
+    /// The subject alternative name: an e-mail address, a URI or a user name.
     pub subject: Matcher,
     /// The `OpenID` Connect provider that vouched for it.
     pub issuer: Matcher,
