@@ -262,7 +262,8 @@ pub struct SignerArgs {
     /// The certificates of your own timestamp authority (PEM), its own first, the root last
     #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
     pub timestamp_certificate_chain: Option<PathBuf>,
-    /// The key of a transparency log (PEM); one of several must have the signature
+    /// The key of a transparency log of Rekor's version 1 (PEM); one of several must have the
+    /// signature. A log of version 2 needs --trusted-root
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     pub rekor_key: Vec<PathBuf>,
 }
