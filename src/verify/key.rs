@@ -216,3 +216,21 @@ pub(super) fn pem_block(bytes: &[u8]) -> Result<(&str, Vec<u8>), KeyError> {
 fn shown(label: &str) -> String {
     label.chars().take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_pem_block_are_lines_of_their_own() {
+        let block = |body: &str| format!("-----BEGIN X-----{body}-----END X-----");
+        for body in ["\nMAA=\n", "\r\nMAA=\r\n", "\nMA\nA=\n", "\n\nMAA=\n\n"] {
+            assert_eq!(pem_block(block(body).as_bytes()), Ok(("X", vec![0x30, 0])), "{body:?}");
+        }
+        for body in ["MAA=", "MAA=\n", "\nMAA=", " \nMAA=\n", "\nMAA=\n ", ""] {
+            let block = block(body);
+            let found = pem_block(block.as_bytes());
+            assert!(matches!(found, Err(KeyError::BrokenPem { .. })), "{body:?}: {found:?}");
+        }
+    }
+}

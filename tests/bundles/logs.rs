@@ -589,6 +589,50 @@ fn log_entries_of_bundles_by_certificate() {
     }
 }
 
+/// Entries of logs that nobody configured prove nothing and do no harm, up to 32 in all (B7).
+#[test]
+fn entries_of_unknown_logs_do_no_harm() {
+    let pki = Pki::default();
+    let chain = good_chain(&pki);
+    let by_certificate = certificate_policy(&pki.trusted_root(&chain));
+    let certified = certificate_bundle(&pki, &chain, &statement());
+    let by_key = key_policy(&pki, true);
+    let with = |good: &Value, before: u64, after: u64| {
+        let unknown = |number: u64| {
+            let mut entry = good["verificationMaterial"]["tlogEntries"][0].clone();
+            entry["logId"]["keyId"] = json!(base64([9; 32]));
+            entry["logIndex"] = json!(number.to_string());
+            entry
+        };
+        let known = good["verificationMaterial"]["tlogEntries"][0].clone();
+        let before = (0..before).map(unknown);
+        let entries = before.chain([known]).chain((100..100 + after).map(unknown));
+        let mut bundle = good.clone();
+        bundle["verificationMaterial"]["tlogEntries"] = json!(entries.collect::<Vec<_>>());
+        bundle
+    };
+    for (good, policy) in
+        [(&certified, &by_certificate), (&logged_bundle(&pki, &statement()), &by_key)]
+    {
+        for (before, after) in [(1, 0), (0, 1), (15, 16)] {
+            bundle_verdict(&with(good, before, after), policy).unwrap();
+        }
+        let error = bundle_verdict(&with(good, 16, 16), policy).unwrap_err().to_string();
+        assert!(error.contains("found 33 entries"), "{error}");
+        // An entry may be of another log with the same number, and of the same log with another.
+        let mut twice = with(good, 1, 1);
+        twice["verificationMaterial"]["tlogEntries"][0]["logIndex"] = json!("100");
+        let error = bundle_verdict(&twice, policy).unwrap_err().to_string();
+        assert!(error.contains("the entry 100 twice"), "{error}");
+        let mut alike = with(good, 1, 0);
+        alike["verificationMaterial"]["tlogEntries"][0]["logIndex"] = json!("1");
+        bundle_verdict(&alike, policy).unwrap();
+    }
+    let mut unknown = with(&certified, 1, 0);
+    unknown["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().pop();
+    assert_eq!(refusal(bundle_verdict(&unknown, &by_certificate)), ("Transparency".into(), 4));
+}
+
 /// Version 2 of the log, where no time is needed: by key.
 #[test]
 fn entries_of_version_2_by_key() {
