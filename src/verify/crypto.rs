@@ -200,6 +200,37 @@ mod tests {
         }
     }
 
+    /// Nothing, or NULL (RFC 3279): what else may be there is a key of another kind.
+    #[test]
+    fn an_rsa_key_has_no_parameters() {
+        let modulus = tlv(2, &[&[0][..], &[0xff; 256]].concat());
+        let key = tlv(0x30, &[modulus, tlv(2, &[3])].concat());
+        let rsa = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+        let spki = |parameters: &[u8]| {
+            let algorithm = tlv(0x30, &[&tlv(6, &rsa), parameters].concat());
+            key_type(&tlv(0x30, &[algorithm, tlv(3, &[&[0][..], &key].concat())].concat()))
+        };
+        for good in [&[][..], &[5, 0]] {
+            assert_eq!(spki(good), Ok(KeyType::Rsa { bits: 2048 }));
+        }
+        for bad in [&[4, 0][..], &[0x30, 0], &[2, 1, 0]] {
+            assert!(matches!(spki(bad), Err(KeyError::Structure { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (number, name) in [
+            ("1.3.132.0.33", "the curve P-224"),
+            ("2.16.840.1.101.3.4.3.19", "an ML-DSA-87 key"),
+            ("1.2.3.4", "the algorithm 1.2.3.4"),
+        ] {
+            let algorithm = name.to_owned();
+            let found = unsupported(ObjectIdentifier::new_unwrap(number));
+            assert_eq!(found, KeyError::Unsupported { algorithm });
+        }
+    }
+
     /// The modulus has as many bits as it says, and the exponent is one that somebody could use.
     #[test]
     fn an_rsa_key_has_a_usable_modulus_and_exponent() {

@@ -203,7 +203,7 @@ mod tests {
         assert!(select(&verified(MANIFEST), MANIFEST.as_bytes(), &chosen()).is_err());
     }
 
-    /// Row 40: as many diff_ids as layers, each for its own.
+    /// Row 40: as many `diff_ids` as layers, each for its own.
     #[test]
     fn row_40_each_layer_has_its_diff_id() {
         let bytes = MANIFEST.replacen("\"layers\":[{", "\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:cd00000000000000000000000000000000000000000000000000000000000000\",\"size\":2},{", 1);

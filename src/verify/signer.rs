@@ -203,6 +203,13 @@ mod tests {
     }
 
     #[test]
+    fn a_matcher_says_what_it_demands() {
+        assert_eq!(Matcher::exact("me\n").unwrap().to_string(), r#""me\x0a""#);
+        let pattern = Matcher::pattern("a.+").unwrap();
+        assert_eq!(pattern.to_string(), r#"what matches "a.+""#);
+    }
+
+    #[test]
     fn an_exact_matcher_is_no_prefix() {
         let exact = Matcher::exact("me@example.com").unwrap();
         assert!(exact.matches("me@example.com"));

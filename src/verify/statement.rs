@@ -120,8 +120,9 @@ mod tests {
 
     fn statement(kind: &str, subjects: usize, digests: usize) -> String {
         let hex = Digest::of(b"").hex();
-        let others = (1..digests).map(|i| format!(r#","x{i}":"00""#)).collect::<String>();
-        let subject = format!(r#"{{"digest":{{"sha256":"{hex}"{others}}}}}"#);
+        let others = (1..digests).map(|i| format!(r#""x{i}":"00""#));
+        let digests: Vec<_> = others.chain([format!(r#""sha256":"{hex}""#)]).collect();
+        let subject = format!(r#"{{"digest":{{{}}}}}"#, digests.join(","));
         let subjects = vec![subject; subjects].join(",");
         format!(r#"{{"_type":"{kind}","predicateType":"{SIGNATURE}","subject":[{subjects}]}}"#)
     }

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use oci2sysext::oci::Digest;
+use oci2sysext::verify::{Policy, SignedIdentity, TrustRoot};
 use serde_json::{Value, json};
 
 use super::pki::*;
@@ -631,6 +632,51 @@ fn entries_of_unknown_logs_do_no_harm() {
     let mut unknown = with(&certified, 1, 0);
     unknown["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().pop();
     assert_eq!(refusal(bundle_verdict(&unknown, &by_certificate)), ("Transparency".into(), 4));
+}
+
+/// A log signs for itself: its name, with the number of a tree behind it in version 1, and nothing
+/// that merely begins so.
+#[test]
+fn checkpoints_of_another_origin() {
+    let pki = Pki::default();
+    let chain = good_chain(&pki);
+    let good = logged_bundle(&pki, &statement());
+    let payload = bytes(&good["dsseEnvelope"]["payload"]);
+    let signature = bytes(&good["dsseEnvelope"]["signatures"][0]["sig"]);
+    let verifier = json!({
+        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+        "publicKey": { "rawBytes": base64(spki(&pki.signer)) },
+    });
+    let v1 = dsse(&payload, &signature, &pki.signer.public_key_pem());
+    let v2 = hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, &verifier);
+    let root = TrustRoot::from_json(pki.trusted_root(&chain).to_string().as_bytes()).unwrap();
+    let by_root = Policy::new(named(&pki.signer), Vec::new(), SignedIdentity::Asked)
+        .with_transparency(root.logs().unwrap().clone());
+    for (body, origin, is_good) in [
+        (&v1, "log.test", true),
+        (&v1, "log.test - 42", true),
+        (&v1, "log.testing - 42", false),
+        (&v1, "log.test-42", false),
+        (&v1, "log.test.evil", false),
+        (&v1, "log.tes", false),
+        (&v1, "other.test - 42", false),
+        (&v2, "log.test", true),
+        (&v2, "log.test - 42", false),
+        (&v2, "log.testing", false),
+        (&v2, "other.test", false),
+    ] {
+        let mut bundle = good.clone();
+        *entry(&mut bundle) = pki.entry_under(body, origin);
+        for policy in [&by_root, &key_policy(&pki, true)] {
+            match bundle_verdict(&bundle, policy) {
+                Ok(_) => assert!(is_good, "{origin}"),
+                found => {
+                    assert!(!is_good, "{origin}: {found:?}");
+                    assert_eq!(refusal(found), ("Transparency".to_owned(), 4), "{origin}");
+                }
+            }
+        }
+    }
 }
 
 /// Version 2 of the log, where no time is needed: by key.

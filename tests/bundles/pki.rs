@@ -260,13 +260,19 @@ impl Pki {
     /// What the log says of an entry with this body: a promise, and a proof that it is the second
     /// of two.
     pub fn entry(&self, body: &Value) -> Value {
+        // Version 1 appends the number of its tree.
+        let is_v2 = body["apiVersion"] == "0.0.2";
+        self.entry_under(body, if is_v2 { "log.test" } else { "log.test - 42" })
+    }
+
+    /// The same, with a checkpoint of this origin that `log.test` signs.
+    pub fn entry_under(&self, body: &Value, origin: &str) -> Value {
         let kind = json!({ "kind": body["kind"], "version": body["apiVersion"] });
         let is_v2 = body["apiVersion"] == "0.0.2";
         let body = serde_json::to_vec(body).unwrap();
         let first: [u8; 32] = Sha256::digest(b"\0the first").into();
         let leaf = Sha256::digest([b"\0", &body[..]].concat());
         let root = Sha256::digest([&[1][..], &first, &leaf].concat());
-        let origin = if is_v2 { "log.test" } else { "log.test - 42" };
         let note = format!("{origin}\n2\n{}\n", base64(root));
         let signed = [&self.log_id()[..4], &sign(&self.log, note.as_bytes())].concat();
         let mut entry = json!({
