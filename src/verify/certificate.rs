@@ -37,6 +37,8 @@ const MAX_CHAIN: usize = 16;
 pub(super) struct Holder {
     /// The subject alternative name.
     pub subject: String,
+    /// Whether that is an e-mail address.
+    pub is_email: bool,
     /// Who vouched for it.
     pub issuer: String,
     pub key: PublicKey,
@@ -48,6 +50,7 @@ impl Holder {
     pub fn of(der: &[u8]) -> Result<Self, String> {
         let (extensions, key) = signing_certificate(der)?;
         let names = names(&extensions)?;
+        let is_email = matches!(names.as_slice(), [GeneralName::Rfc822Name(_)]);
         let subject = match names.as_slice() {
             [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
                 name.to_string()
@@ -74,7 +77,7 @@ impl Holder {
             (_, Some(issuer)) | (Some(issuer), None) => issuer.to_owned(),
             (None, None) => return Err("found no issuer (1.3.6.1.4.1.57264.1.8)".into()),
         };
-        Ok(Self { subject, issuer, key })
+        Ok(Self { subject, is_email, issuer, key })
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn check(
 
     // Last, so that it is said only of somebody who did sign.
     let wanted = &signer.identity;
-    if !wanted.subject.matches(&holder.subject) || !wanted.issuer.matches(&holder.issuer) {
+    if !wanted.subject.matches_holder(&holder) || !wanted.issuer.matches(&holder.issuer) {
         return Err(Reason::OtherSigner {
             subject: holder.subject,
             issuer: holder.issuer,

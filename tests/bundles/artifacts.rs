@@ -24,6 +24,15 @@ fn message(key: &KeyPair, material: &Value) -> Value {
     })
 }
 
+/// The same, by key and in a log.
+pub fn logged_message(pki: &Pki) -> Value {
+    let mut bundle = message(&pki.signer, &json!({ "publicKey": {} }));
+    let signature = bytes(&bundle["messageSignature"]["signature"]);
+    let body = hashedrekord(FILE, &signature, &pki.signer.public_key_pem());
+    bundle["verificationMaterial"]["tlogEntries"] = json!([pki.entry(&body)]);
+    bundle
+}
+
 fn verdict(bundle: &Value, file: Artifact<'_>, policy: &Policy) -> Result<ArtifactProof, Error> {
     artifact(&serde_json::to_vec(bundle).unwrap(), file, policy)
 }

@@ -178,7 +178,7 @@ fn certificates() {
     }
 }
 
-/// Somebody without an e-mail address: a name of Fulcio's own kind, and nothing that looks like it.
+/// Row 28: somebody without an e-mail address: a name of Fulcio's own kind, and nothing that looks like it.
 #[test]
 fn user_names() {
     // USER_NAME without its tag and length.
@@ -205,6 +205,23 @@ fn user_names() {
             for accepted in verdicts(certificates, subject) {
                 let Signatory::Certificate(signer) = accepted.unwrap().signatory else { panic!() };
                 assert_eq!(signer.subject, NAME);
+            }
+        }
+    }
+
+    // The policy of containers/image means addresses alone.
+    let address = Matcher::email(NAME).unwrap();
+    for (certificates, is_good) in [
+        (of(vec![email(NAME)]), true),
+        (of(vec![email("you!example.test")]), false),
+        (of(vec![uri(NAME)]), false),
+        (good.clone(), false),
+    ] {
+        for found in verdicts(&certificates, &address) {
+            if is_good {
+                found.unwrap();
+            } else {
+                assert_eq!(refusal(found), ("OtherSigner".to_owned(), 5));
             }
         }
     }
