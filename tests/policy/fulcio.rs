@@ -4,6 +4,7 @@
 //! Where skopeo alone accepts: the program takes no certificate with several names.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,9 @@ use super::instance::{
     Certificates, Chain, ISSUER, Pki, SIGNED, SUBJECT, USER_NAME, base64, email, hashedrekord,
     other_name, pem, sign, uri, utf8,
 };
+use crate::common::command::Outcome;
 use crate::common::need;
+use crate::common::sign::Signer;
 use crate::{Site, site};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
@@ -194,5 +197,52 @@ fn what_is_beside_a_certificate() {
         change(&mut requirement, &stranger);
         println!("{what}");
         site.judge_fulcio(expected, &good, &requirement);
+    }
+}
+
+/// A name of each kind by `--certificate-identity`: whom the program accepts, both cosigns do.
+#[test]
+fn cosign_accepts_whom_we_accept() {
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let cosigns = [Signer::Cosign2, Signer::Cosign3].map(Signer::program);
+    let [Some(two), Some(three)] = cosigns else { crate::common::not_run!("no cosign") };
+    let pki = Pki::default();
+    let log = site.file(&pki.log.public_key_pem());
+    let user = |text: &str| other_name(&USER_NAME, text);
+    let principal = other_name(&[1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "me!example.test");
+    let uri_text = "https://example.test/me";
+    for (name, subjects, wanted, ours, theirs) in [
+        ("email", vec![email(SUBJECT)], SUBJECT, true, true),
+        ("uri", vec![uri(uri_text)], uri_text, true, true),
+        ("user", vec![user("me!example.test")], "me!example.test", true, true),
+        ("user-like-email", vec![user(SUBJECT)], SUBJECT, true, true),
+        ("other-user", vec![user("you!example.test")], "me!example.test", false, false),
+        ("longer-user", vec![user("me!example.test.evil")], "me!example.test", false, false),
+        ("principal", vec![principal], "me!example.test", false, false),
+        // Whatever a certificate of several names is for, it is not one identity (K4).
+        ("user-and-email", vec![user("me!example.test"), email(SUBJECT)], SUBJECT, false, true),
+    ] {
+        let chain = pki.chain(&Certificates { subjects, ..Certificates::default() });
+        let reference =
+            site.certified(&format!("identity-{name}"), |text| annotations(&pki, &chain, text));
+        let roots = site.file(&pem(&chain.root));
+        let demands = |command: &mut Command| {
+            command.args(["--certificate-identity", wanted, "--certificate-oidc-issuer", ISSUER]);
+            command.arg("--ca-roots").arg(&roots);
+        };
+        let mut command = site.work.command();
+        let state = tempfile::tempdir().unwrap();
+        command.args(["verify", "--tls-verify=false", "--state-dir"]).arg(state.path());
+        demands(&mut command);
+        let found = Outcome::of(command.arg("--rekor-key").arg(&log).arg(&reference));
+        assert_eq!(found.code == 0, ours, "{name}: {found:#?}");
+        for cosign in [&two, &three] {
+            let mut command = Command::new(cosign);
+            command.env("SIGSTORE_REKOR_PUBLIC_KEY", &log);
+            command.args(["verify", "--insecure-ignore-sct", "--allow-http-registry", "--offline"]);
+            demands(&mut command);
+            let found = Outcome::of(command.arg(&reference));
+            assert_eq!(found.code == 0, theirs, "{name}: {found:#?}");
+        }
     }
 }
