@@ -105,6 +105,7 @@ fn what_a_certificate_says() {
 #[test]
 fn what_is_beside_a_certificate() {
     type Change<'a> = &'a dyn Fn(&str, &mut Annotations);
+    type Demand = fn(&mut Value, &Pki);
     let site = need!(site(), "no docker-registry, openssl or skopeo");
     let (pki, stranger) = (Pki::default(), Pki::default());
     let chain = pki.chain(&Certificates::default());
@@ -169,7 +170,7 @@ fn what_is_beside_a_certificate() {
             good = reference;
         }
     }
-    let demands: [(&str, fn(&mut Value, &Pki), Verdict); 8] = [
+    let demands: [(&str, Demand, Verdict); 8] = [
         ("as it is", |_, _| {}, Both),
         ("another e-mail", |r, _| r["fulcio"]["subjectEmail"] = json!("me@example.tes"), Neither),
         ("no e-mail", |r, _| r["fulcio"]["subjectEmail"] = json!(""), Neither),
