@@ -94,6 +94,8 @@ impl BlobHasher {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::oci::{Descriptor, MediaType};
 
@@ -160,5 +162,23 @@ mod tests {
         let mut hasher = BlobHasher::new(&layer(6, BYTES));
         hasher.update(BYTES).unwrap();
         assert!(finish(hasher).is_err());
+    }
+
+    proptest! {
+        /// However the bytes arrive, they are a blob if, and only if, they are those.
+        #[test]
+        fn a_blob_in_parts(parts: Vec<Vec<u8>>, size in 0..20_u64, right_size: bool, right: bool) {
+            let bytes = parts.concat();
+            let length = u64::try_from(bytes.len()).unwrap();
+            let size = if right_size { length } else { size };
+            let layer = layer(size, if right { &bytes } else { b"others" });
+            let mut hasher = BlobHasher::new(&layer);
+            let taken = parts.iter().try_for_each(|part| hasher.update(part));
+            prop_assert_eq!(taken.is_ok(), length <= size);
+            if taken.is_ok() {
+                let is_blob = size == length && (right || bytes == b"others");
+                prop_assert_eq!(finish(hasher).is_ok(), is_blob);
+            }
+        }
     }
 }

@@ -381,6 +381,8 @@ fn short(text: &str) -> Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn all_failed(reasons: &[Reason]) -> Error {
@@ -474,5 +476,21 @@ mod tests {
         let long = |text: &str| all_failed(&[Reason::Payload { problem: text.repeat(400) }]);
         assert_eq!(long("é").to_string().matches('é').count(), 300);
         assert!(!long("\n").to_string().contains('\n'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_reason_is_long_or_of_several_lines(text in "(\\PC|[\\x00-\\x1f]){0,400}", count in 0..20_usize) {
+            let reasons = [
+                Reason::Bundle { problem: text.clone() },
+                Reason::OtherSigner { subject: text.clone(), issuer: text.clone(), expected: "x".to_owned() },
+                Reason::Annotation { name: text.clone(), found: Some(text.clone()), expected: text.clone() },
+            ];
+            for reason in reasons {
+                let line = all_failed(&vec![reason; count]).to_string();
+                prop_assert!(!line.contains(|c: char| c.is_control()));
+                prop_assert!(line.chars().count() < 40_000);
+            }
+        }
     }
 }

@@ -192,6 +192,15 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC{0,40}") {
             let _ = SignedName::parse(&text);
+            let _ = SignedName::is_prefix(&text);
+        }
+
+        /// A path below a prefix is a name, or a name's beginning.
+        #[test]
+        fn what_is_a_prefix_can_be_followed(text in "[a-b:/._0-9-]{1,12}") {
+            if SignedName::is_prefix(&text) {
+                prop_assert!(SignedName::parse(&format!("{text}/x")).is_ok(), "{text}");
+            }
         }
 
         #[test]

@@ -150,6 +150,8 @@ impl FromStr for SignedIdentity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::PublicKey;
     use super::*;
 
@@ -193,6 +195,21 @@ mod tests {
             "docker.io",
         ] {
             assert!(bad.parse::<SignedIdentity>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// What was typed names a registry and a repository of it, or it is none.
+        #[test]
+        fn a_signed_identity_is_printed_and_parsed_again(text in "(any|[a-c.:/@-]{1,16}|\\PC{0,20})") {
+            match text.parse::<SignedIdentity>() {
+                Ok(SignedIdentity::Repository(repository)) => {
+                    let again = repository.to_string().parse();
+                    prop_assert_eq!(again, Ok(SignedIdentity::Repository(repository)));
+                }
+                Ok(other) => prop_assert_eq!((other, &*text), (SignedIdentity::Any, "any")),
+                Err(_) => {}
+            }
         }
     }
 }
