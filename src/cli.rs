@@ -234,7 +234,8 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 #[derive(Debug, Default, Args)]
 #[group(multiple = true)]
 pub struct SignerArgs {
-    /// Whose certificate the signature must be by, instead of a key: an e-mail address or a URI
+    /// Whose certificate the signature must be by, instead of a key: an e-mail address, a URI or a
+    /// user name
     #[arg(long, value_name = "TEXT", conflicts_with = "key", help_heading = "Trust")]
     pub certificate_identity: Option<String>,
     /// The same as a regular expression that the whole must match
@@ -261,7 +262,8 @@ pub struct SignerArgs {
     /// The certificates of your own timestamp authority (PEM), its own first, the root last
     #[arg(long, value_name = "FILE", requires = "ca_roots", help_heading = "Trust")]
     pub timestamp_certificate_chain: Option<PathBuf>,
-    /// The key of a transparency log (PEM); one of several must have the signature
+    /// The key of a transparency log of Rekor's version 1 (PEM); one of several must have the
+    /// signature. A log of version 2 needs --trusted-root
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     pub rekor_key: Vec<PathBuf>,
 }

@@ -82,6 +82,9 @@ limits! {
     text_file = "text-file", 16 << 20;
     /// Seconds for all waits of one run for a registry, and for tries that bring nothing.
     retry_seconds = "retry-seconds", 120;
+    /// Seconds for all documents of an image together, waits included, and as many for those of its
+    /// signatures.
+    document_seconds = "document-seconds", 600;
 }
 
 /// A `NAME=N` argument of `--limit`; `N` may end in `K`, `M` or `G` (powers of 1024).

@@ -11,6 +11,8 @@
 
 mod common;
 
+#[path = "bundles/artifacts.rs"]
+mod artifacts;
 #[path = "bundles/certificates.rs"]
 mod certificates;
 #[path = "bundles/conformance.rs"]

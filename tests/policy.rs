@@ -14,6 +14,11 @@ mod binding;
 mod cases;
 #[path = "policy/files.rs"]
 mod files;
+#[path = "policy/fulcio.rs"]
+mod fulcio;
+#[allow(dead_code, reason = "the tests of bundles need more of it")]
+#[path = "bundles/pki.rs"]
+mod instance;
 #[path = "policy/judges.rs"]
 mod judges;
 #[path = "policy/mirrors.rs"]

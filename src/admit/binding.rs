@@ -6,7 +6,7 @@ use super::{Error, Verdict};
 use crate::error::Result;
 use crate::oci::{Digest, ImageConfig, Platform, Repository, Resolved};
 use crate::request::{Checks, Trust, Wanted};
-use crate::trust::{Accepted, Revoked, State, Tracked, TrustSources};
+use crate::trust::{Accepted, Downgrade, Revoked, State, Succession, Tracked, TrustSources};
 use crate::verify::{LayerDescriptor, Verified};
 
 /// Where images say their name.
@@ -101,15 +101,19 @@ impl<'r> Precautions<'r> {
                 let tracked = Tracked::new(repository, tag, &platform);
                 let mut accepted = Accepted::new(digest, config.created_at());
                 accepted.signed_at = verdict.signed_at.map(|time| time.to_string());
-                if let Some(downgrade) = state.downgrade(&tracked, &accepted)? {
-                    if !wanted.checks.allow_downgrade {
+                match state.follows(&tracked, &accepted)? {
+                    Succession::Forward => {}
+                    Succession::Back(downgrade) if !wanted.checks.allow_downgrade => {
                         return Err(Error::Downgrade { downgrade }.into());
                     }
-                    tracing::warn!(
-                        "the image was built at {}, the last one under this tag at {}",
-                        downgrade.found,
-                        downgrade.newest
-                    );
+                    Succession::Back(Downgrade { found, newest, .. }) => tracing::warn!(
+                        "the image was built at {found}, the last one under this tag at {newest}"
+                    ),
+                    Succession::Unclear { newest } => tracing::warn!(
+                        "the image is another than the last one under this tag ({newest}), and \
+                         nothing says which of them is the older: if the publisher has not changed \
+                         it, do not use it"
+                    ),
                 }
                 Some((state, tracked, accepted))
             }

@@ -32,7 +32,8 @@ pub use reference::{ImageName, Reference, Repository};
 #[cfg(fuzzing)]
 pub use registry::fuzz;
 pub use registry::{
-    Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy, with_client,
+    Documents, Error as RegistryError, ManifestName, Registry, RegistryOptions, RetryPolicy,
+    with_client,
 };
 pub use remote::Place;
 pub use resolve::{Resolved, select};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::referrers::{self, Referrers};
-use super::registry::{ManifestName, Registry, RegistryOptions};
+use super::registry::{Documents, ManifestName, Registry, RegistryOptions};
 use super::source::{SourceOptions, Transport};
 use super::{Descriptor, Digest, Error, RawManifest, Repository, Spool, attached};
 use crate::limits::Limits;
@@ -120,8 +120,10 @@ impl Transport for Remote {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
+        self.registry.ask_for(Documents::OfSignatures);
         let signatures = self.signatures(digest);
         let bundles = self.bundles(digest);
+        self.registry.ask_for(Documents::OfImage);
         attached::both(digest, signatures, bundles)
     }
 }

@@ -73,7 +73,7 @@ impl Signer {
 /// Whose certificate a signature is by.
 #[derive(Debug, Serialize)]
 pub struct Certificate {
-    /// The holder: an e-mail address or a URI.
+    /// The holder: an e-mail address, a URI or a user name.
     pub subject: String,
     /// Who vouched for the holder.
     pub issuer: String,

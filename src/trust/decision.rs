@@ -100,13 +100,11 @@ fn by_sigstore(
             let root = TrustRoot::of(&parts)
                 .and_then(|root| root.check_current(now).map(|()| root))
                 .map_err(|problem| unusable("fulcio", problem))?;
-            let matcher = |option, text: &str| {
-                Matcher::exact(text).map_err(|problem| Error::Matcher { option, problem })
-            };
+            let broken = |option| move |problem| Error::Matcher { option, problem };
             let holder = CertificateSigner {
                 identity: CertificateIdentity {
-                    subject: matcher("subjectEmail", subject_email)?,
-                    issuer: matcher("oidcIssuer", oidc_issuer)?,
+                    subject: Matcher::email(subject_email).map_err(broken("subjectEmail"))?,
+                    issuer: Matcher::exact(oidc_issuer).map_err(broken("oidcIssuer"))?,
                 },
                 root,
                 now,

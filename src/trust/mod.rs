@@ -26,7 +26,7 @@ pub use registries_d::RegistriesD;
 pub use revoked::Revoked;
 pub use scopes::Scopes;
 pub use signer::{Roots, SignerOptions, artifact_policy};
-pub use state::{Accepted, Downgrade, State, Tracked};
+pub use state::{Accepted, Downgrade, State, Succession, Tracked};
 pub use update::update;
 
 use std::fmt;

@@ -54,6 +54,20 @@ pub struct Downgrade {
     pub digest: String,
 }
 
+/// How an image follows the newest one that was accepted before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// There was none, it is the same, or it was built or signed later.
+    Forward,
+    /// It is older.
+    Back(Downgrade),
+    /// It is another, and no time that both have says which is the older (verification.md §1.6).
+    Unclear {
+        /// The digest of the one before.
+        newest: String,
+    },
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -102,21 +116,47 @@ impl Accepted {
     }
 
     fn created(&self) -> Result<Option<Timestamp>, String> {
-        let parse = |text: &String| text.parse().map_err(|_| format!("found the time {text:?}"));
-        self.created.as_ref().map(parse).transpose()
+        time(self.created.as_ref())
     }
 
-    /// Whether it is older than `newest`. Equal or unknown times are no downgrade.
-    fn downgrade(&self, newest: &Self) -> Result<Option<Downgrade>, String> {
-        Ok(match (self.created()?, newest.created()?) {
-            (Some(found), Some(before)) if found < before => Some(Downgrade {
-                found: found.to_string(),
-                newest: before.to_string(),
-                digest: newest.digest.clone(),
-            }),
-            _ => None,
+    /// How it follows `newest`. Equal or unknown times of building are no downgrade: then the times
+    /// of signing may say that it is the newer one, but not that it is older, because an image can
+    /// be signed again.
+    fn follows(&self, newest: &Self) -> Result<Succession, String> {
+        let (found, before) = (self.created()?, newest.created()?);
+        if let (Some(found), Some(before)) = (found, before)
+            && found != before
+        {
+            return Ok(if found > before {
+                Succession::Forward
+            } else {
+                Succession::Back(Downgrade {
+                    found: found.to_string(),
+                    newest: before.to_string(),
+                    digest: newest.digest.clone(),
+                })
+            });
+        }
+        let signed = (time(self.signed_at.as_ref())?, time(newest.signed_at.as_ref())?);
+        let signed_later = matches!(signed, (Some(found), Some(before)) if found > before);
+        Ok(if self.digest == newest.digest || signed_later {
+            Succession::Forward
+        } else {
+            Succession::Unclear { newest: newest.digest.clone() }
         })
     }
+
+    /// The later of two times of signing.
+    fn signed_later(&self, other: &Self) -> Result<Option<String>, String> {
+        let later = time(self.signed_at.as_ref())?.max(time(other.signed_at.as_ref())?);
+        Ok(later.map(|time| time.to_string()))
+    }
+}
+
+/// A time, if there is one.
+fn time(text: Option<&String>) -> Result<Option<Timestamp>, String> {
+    let parse = |text: &String| text.parse().map_err(|_| format!("found the time {text:?}"));
+    text.map(parse).transpose()
 }
 
 impl State {
@@ -143,17 +183,13 @@ impl State {
         Ok(Self { directory: directory.to_owned(), as_root })
     }
 
-    /// Whether an image is older than what was accepted.
-    pub fn downgrade(
-        &self,
-        tracked: &Tracked,
-        found: &Accepted,
-    ) -> Result<Option<Downgrade>, Error> {
+    /// How an image follows what was accepted.
+    pub fn follows(&self, tracked: &Tracked, found: &Accepted) -> Result<Succession, Error> {
         let _lock = self.lock()?;
         let path = self.directory.join(tracked.file_name());
         match self.read(&path, tracked)? {
-            None => Ok(None),
-            Some(newest) => found.downgrade(&newest).map_err(|problem| corrupt(&path, problem)),
+            None => Ok(Succession::Forward),
+            Some(newest) => found.follows(&newest).map_err(|problem| corrupt(&path, problem)),
         }
     }
 
@@ -172,15 +208,15 @@ impl State {
         let newest = match self.read(&path, tracked)? {
             None => accepted,
             Some(before) => {
-                let downgrade =
-                    accepted.downgrade(&before).map_err(|problem| corrupt(&path, problem))?;
-                match downgrade {
-                    Some(_) if !allowed => return Ok(()),
-                    Some(_) => accepted,
-                    // Where the image says no time, the one that was known stays the mark.
-                    None => Accepted {
+                let broken = |problem| corrupt(&path, problem);
+                match accepted.follows(&before).map_err(broken)? {
+                    Succession::Back(_) if !allowed => return Ok(()),
+                    Succession::Back(_) => accepted,
+                    // Where the image says no time, or an earlier one of its signature, the one
+                    // that was known stays the mark.
+                    Succession::Forward | Succession::Unclear { .. } => Accepted {
+                        signed_at: accepted.signed_later(&before).map_err(broken)?,
                         created: accepted.created.or(before.created),
-                        signed_at: accepted.signed_at.or(before.signed_at),
                         ..accepted
                     },
                 }
@@ -220,7 +256,9 @@ impl State {
         if entry.image != *tracked {
             return Err(corrupt(path, "found the entry of another image".to_owned()));
         }
-        entry.newest.created().map_err(|problem| corrupt(path, problem))?;
+        for text in [&entry.newest.created, &entry.newest.signed_at] {
+            time(text.as_ref()).map_err(|problem| corrupt(path, problem))?;
+        }
         if entry.newest.digest.parse::<Digest>().is_err() {
             return Err(corrupt(path, "found no digest".to_owned()));
         }
@@ -270,12 +308,64 @@ mod tests {
     const OLD: Option<&str> = Some("2026-01-01T00:00:00Z");
     const NEW: Option<&str> = Some("2026-02-01T00:00:00+01:00");
 
+    fn follows(state: &State, tag: &str, image: &Accepted) -> Succession {
+        state.follows(&tracked(tag), image).unwrap()
+    }
+
+    fn signed(image: &Accepted, time: &str) -> Accepted {
+        Accepted { signed_at: Some(time.to_owned()), ..image.clone() }
+    }
+
+    /// Another image of the same time, or of none: told from the one before by when it was signed,
+    /// and else nobody knows.
+    #[test]
+    fn row_38_times_that_say_nothing_are_noticed() {
+        use Succession::{Forward, Unclear};
+        const EARLY: &str = "2026-03-01T00:00:00Z";
+        const LATE: &str = "2026-03-01T00:00:00.5Z";
+        let (one, other, timeless) = (image("a", OLD), image("b", OLD), image("c", None));
+        let newer = image("d", NEW);
+        for (before, found, forward) in [
+            (&one, &one, true),
+            (&one, &other, false),
+            (&one, &timeless, false),
+            (&timeless, &one, false),
+            (&timeless, &image("d", None), false),
+            (&timeless, &timeless, true),
+            (&one, &newer, true),
+            (&signed(&one, EARLY), &other, false),
+            (&one, &signed(&other, LATE), false),
+            (&signed(&one, EARLY), &signed(&other, LATE), true),
+            (&signed(&one, EARLY), &signed(&other, EARLY), false),
+            (&signed(&one, LATE), &signed(&other, EARLY), false),
+            (&signed(&one, LATE), &signed(&one, EARLY), true),
+            (&signed(&one, EARLY), &signed(&timeless, LATE), true),
+            (&signed(&one, LATE), &signed(&newer, EARLY), true),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let state = State::open(root.path(), false).unwrap();
+            state.record(&tracked("t"), before.clone(), false).unwrap();
+            let expected =
+                if forward { Forward } else { Unclear { newest: before.digest.clone() } };
+            assert_eq!(follows(&state, "t", found), expected, "{before:?} {found:?}");
+            // What was accepted is no surprise again, and the latest time stays the mark.
+            state.record(&tracked("t"), found.clone(), false).unwrap();
+            assert_eq!(follows(&state, "t", found), Forward, "{before:?} {found:?}");
+            let between = signed(&image("e", found.created.as_deref()), EARLY);
+            if before.signed_at.as_deref() == Some(LATE) {
+                let mark = Unclear { newest: found.digest.clone() };
+                assert_eq!(follows(&state, "t", &between), mark, "{before:?} {found:?}");
+            }
+        }
+    }
+
     #[test]
     fn row_38_only_forward() {
         let root = tempfile::tempdir().unwrap();
         let state = State::open(&root.path().join("a/state"), false).unwrap();
-        let is_older =
-            |tag: &str, image: &Accepted| state.downgrade(&tracked(tag), image).unwrap().is_some();
+        let is_older = |tag: &str, image: &Accepted| {
+            matches!(follows(&state, tag, image), Succession::Back(_))
+        };
         let (old, new, timeless) = (image("old", OLD), image("new", NEW), image("x", None));
         assert!(!is_older("t", &old));
         state.record(&tracked("t"), new.clone(), false).unwrap();
@@ -299,7 +389,8 @@ mod tests {
     fn a_changed_entry_is_never_taken_for_none() {
         let root = tempfile::tempdir().unwrap();
         let state = State::open(root.path(), false).unwrap();
-        state.record(&tracked("t"), image("new", NEW), false).unwrap();
+        let new = signed(&image("new", NEW), "2026-03-01T00:00:00Z");
+        state.record(&tracked("t"), new, false).unwrap();
         let path = root.path().join(tracked("t").file_name());
         let good = fs::read_to_string(&path).unwrap();
         for (from, to) in [
@@ -307,7 +398,8 @@ mod tests {
             (good.as_str(), "{}"),
             ("\"version\": 1,", "\"version\": 2,"),
             ("\"q.io/a\"", "\"q.io/b\""),
-            ("2026-", "0-"),
+            ("2026-01", "0-01"),
+            ("2026-03", "0-03"),
             ("\"sha256:", "\"sha256:x"),
             ("\"created\"", "\"Created\""),
             ("\"image\"", "\"version\": 1, \"image\""),
@@ -315,14 +407,14 @@ mod tests {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good, "{from}");
             fs::write(&path, bad).unwrap();
-            let error = state.downgrade(&tracked("t"), &image("old", OLD)).unwrap_err();
+            let error = state.follows(&tracked("t"), &image("old", OLD)).unwrap_err();
             assert_eq!(error.exit_code(), ExitCode::Trust, "{from}: {error}");
             assert!(matches!(error, Error::StateCorrupt { .. }), "{from}: {error}");
             assert!(state.record(&tracked("t"), image("old", OLD), true).is_err(), "{from}");
         }
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(state.downgrade(&tracked("t"), &image("old", OLD)).is_err());
+        assert!(state.follows(&tracked("t"), &image("old", OLD)).is_err());
     }
 
     #[test]

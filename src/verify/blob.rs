@@ -91,3 +91,94 @@ impl BlobHasher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::oci::{Descriptor, MediaType};
+
+    const BYTES: &[u8] = b"layer";
+
+    fn layer(size: u64, bytes: &[u8]) -> Verified<LayerDescriptor> {
+        let descriptor = Descriptor {
+            media_type: MediaType("application/vnd.oci.image.layer.v1.tar".to_owned()),
+            digest: Digest::of(bytes),
+            size,
+            urls: Vec::new(),
+            annotations: std::collections::BTreeMap::new(),
+            platform: None,
+        };
+        Verified::assertion(LayerDescriptor { index: 0, descriptor, diff_id: Digest::of(b"") })
+    }
+
+    fn finish(hasher: BlobHasher) -> Result<Verified<Blob>, Error> {
+        hasher.finish(tempfile::tempfile().unwrap(), Origin::Spool)
+    }
+
+    #[test]
+    fn a_blob_is_what_its_descriptor_says() {
+        for parts in [&[BYTES][..], &[&BYTES[..2], &BYTES[2..]], &[b"", BYTES, b""]] {
+            let mut hasher = BlobHasher::new(&layer(5, BYTES));
+            let mut length = 0;
+            for part in parts {
+                hasher.update(part).unwrap();
+                length += u64::try_from(part.len()).unwrap();
+                assert_eq!(hasher.length(), length);
+            }
+            let blob = finish(hasher).unwrap();
+            assert_eq!((&blob.layer, blob.origin), (&*layer(5, BYTES), Origin::Spool));
+            assert_eq!(blob.try_clone().unwrap().layer, blob.layer);
+        }
+    }
+
+    /// Row 39: too few bytes, one too many, and as many others.
+    #[test]
+    fn row_39_other_bytes_are_no_blob() {
+        let mut hasher = BlobHasher::new(&layer(5, BYTES));
+        hasher.update(BYTES).unwrap();
+        let size = |found| Error::SizeMismatch {
+            what: "layer",
+            digest: Digest::of(BYTES),
+            found,
+            expected: 5,
+        };
+        assert_eq!(hasher.update(b"x").unwrap_err(), size(6));
+        let mut hasher = BlobHasher::new(&layer(5, BYTES));
+        hasher.update(&BYTES[..4]).unwrap();
+        assert_eq!(finish(hasher).unwrap_err(), size(4));
+        let mut hasher = BlobHasher::new(&layer(5, BYTES));
+        hasher.update(b"lAyer").unwrap();
+        assert_eq!(
+            finish(hasher).unwrap_err(),
+            Error::DigestMismatch {
+                what: "layer",
+                found: Digest::of(b"lAyer"),
+                expected: Digest::of(BYTES)
+            }
+        );
+        // The size counts, too, where the digest is right.
+        let mut hasher = BlobHasher::new(&layer(6, BYTES));
+        hasher.update(BYTES).unwrap();
+        assert!(finish(hasher).is_err());
+    }
+
+    proptest! {
+        /// However the bytes arrive, they are a blob if, and only if, they are those.
+        #[test]
+        fn a_blob_in_parts(parts: Vec<Vec<u8>>, size in 0..20_u64, right_size: bool, right: bool) {
+            let bytes = parts.concat();
+            let length = u64::try_from(bytes.len()).unwrap();
+            let size = if right_size { length } else { size };
+            let layer = layer(size, if right { &bytes } else { b"others" });
+            let mut hasher = BlobHasher::new(&layer);
+            let taken = parts.iter().try_for_each(|part| hasher.update(part));
+            prop_assert_eq!(taken.is_ok(), length <= size);
+            if taken.is_ok() {
+                let is_blob = size == length && (right || bytes == b"others");
+                prop_assert_eq!(finish(hasher).is_ok(), is_blob);
+            }
+        }
+    }
+}

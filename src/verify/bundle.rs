@@ -395,6 +395,40 @@ mod tests {
         assert_eq!(bundle.entries.len(), 1);
     }
 
+    #[test]
+    fn a_bundle_has_at_most_32_timestamps() {
+        for (count, is_good) in [(0, true), (1, true), (32, true), (33, false)] {
+            let stamps = vec![r#"{"signedTimestamp":"AAAA"}"#; count].join(",");
+            let stamps =
+                format!(r#""timestampVerificationData":{{"rfc3161Timestamps":[{stamps}]}}"#);
+            let bundle = GOOD.replacen(r#""publicKey""#, &format!(r#"{stamps},"publicKey""#), 1);
+            match Bundle::parse(bundle.as_bytes()) {
+                Ok(bundle) => assert!(is_good && bundle.timestamps == vec![[0, 0, 0]; count]),
+                Err(error) => assert!(!is_good && error.contains("33 timestamps"), "{error}"),
+            }
+        }
+    }
+
+    /// Texts are where hashes are, objects where objects are, and arrays nowhere else.
+    #[test]
+    fn arrays_are_where_the_format_has_them() {
+        let hash = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let hashes = |hashes: &str| GOOD.replacen(r#""hashes":[]"#, hashes, 1);
+        let good = hashes(&format!(r#""hashes":["{hash}"]"#));
+        let bundle = Bundle::parse(good.as_bytes()).unwrap();
+        assert_eq!(bundle.entries[0].proof.as_ref().unwrap().hashes, [[0; 32]]);
+        for bad in [
+            hashes(r#""hashes":[{}]"#),
+            hashes(&format!(r#""hashes":[["{hash}"]]"#)),
+            GOOD.replacen(r#"{"hint":"x"}"#, r#"["x"]"#, 1),
+            GOOD.replacen(r#"[{"sig":"AAAA","keyid":""}]"#, r#"[["AAAA",""]]"#, 1),
+            format!("[{GOOD}]"),
+        ] {
+            assert_ne!(bad, GOOD);
+            assert!(Bundle::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bundle_panics(at in 0..GOOD.len(), byte in 0x20..0x7f_u8, bytes: Vec<u8>) {

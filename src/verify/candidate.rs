@@ -44,3 +44,28 @@ impl Candidate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_says_where_it_was_found() {
+        let origin = || "here".to_owned();
+        for candidate in [
+            Candidate::Payload {
+                origin: origin(),
+                payload: Vec::new(),
+                annotations: BTreeMap::new(),
+            },
+            Candidate::Bundle { origin: origin(), bundle: Vec::new() },
+            Candidate::Unusable {
+                origin: origin(),
+                problem: String::new(),
+                exit_code: ExitCode::Limit,
+            },
+        ] {
+            assert_eq!(candidate.origin(), "here");
+        }
+    }
+}

@@ -17,6 +17,8 @@ use super::{PublicKey, key};
 /// Where Fulcio writes the `OpenID` Connect issuer: as raw text, and as DER.
 const ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
+/// The name of somebody who has no e-mail address, as Fulcio writes it for private providers.
+const USER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
@@ -35,6 +37,8 @@ const MAX_CHAIN: usize = 16;
 pub(super) struct Holder {
     /// The subject alternative name.
     pub subject: String,
+    /// Whether that is an e-mail address.
+    pub is_email: bool,
     /// Who vouched for it.
     pub issuer: String,
     pub key: PublicKey,
@@ -46,11 +50,22 @@ impl Holder {
     pub fn of(der: &[u8]) -> Result<Self, String> {
         let (extensions, key) = signing_certificate(der)?;
         let names = names(&extensions)?;
+        let is_email = matches!(names.as_slice(), [GeneralName::Rfc822Name(_)]);
         let subject = match names.as_slice() {
             [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
                 name.to_string()
             }
-            [_] => return Err("found another kind of name than an e-mail address or URI".into()),
+            [GeneralName::OtherName(name)] if name.type_id == USER_NAME => {
+                let text = name.value.decode_as::<Utf8StringRef<'_>>();
+                text.map_err(|error| format!("the user name: {error}"))?.as_str().to_owned()
+            }
+            [_] => {
+                return Err(
+                    "found a name of another kind, expected an e-mail address, a URI or a \
+                            user name (1.3.6.1.4.1.57264.1.7)"
+                        .to_owned(),
+                );
+            }
             names => return Err(format!("found {} alternative names, expected one", names.len())),
         };
         let v1 = value(&extensions, ISSUER_V1).map(issuer_v1).transpose()?;
@@ -62,7 +77,7 @@ impl Holder {
             (_, Some(issuer)) | (Some(issuer), None) => issuer.to_owned(),
             (None, None) => return Err("found no issuer (1.3.6.1.4.1.57264.1.8)".into()),
         };
-        Ok(Self { subject, issuer, key })
+        Ok(Self { subject, is_email, issuer, key })
     }
 }
 

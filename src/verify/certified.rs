@@ -97,3 +97,41 @@ fn timestamp_of(text: &str) -> Result<Value, String> {
     let stamp = fields::string("SignedRFC3161Timestamp", stamp)?;
     Ok(json!({ "signedTimestamp": stamp }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+
+    /// What is annotated arrives where bundles have it, whole.
+    #[test]
+    fn annotations_become_a_bundle() {
+        let stamp = r#"{"SignedRFC3161Timestamp":"AQID"}"#.to_owned();
+        let text = bundle(b"s", PEM, vec![vec![7]], None, Some(&stamp)).unwrap().to_string();
+        let found = Bundle::parse(text.as_bytes()).unwrap();
+        assert_eq!(found.timestamps, [[1, 2, 3]]);
+        assert_eq!(found.signature(), b"s");
+        let leaf = vec![0x30, 0];
+        assert_eq!(
+            found.material,
+            super::super::bundle::Material::Certificate { leaf, beside: vec![vec![7]] }
+        );
+        // cosign leaves empty what it does not have.
+        let text = bundle(b"s", PEM, Vec::new(), None, Some(&String::new())).unwrap().to_string();
+        assert!(Bundle::parse(text.as_bytes()).unwrap().timestamps.is_empty());
+        for bad in ["{}", "[]", "x", r#"{"SignedRFC3161Timestamp":7}"#] {
+            assert!(bundle(b"s", PEM, Vec::new(), None, Some(&bad.to_owned())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_chain_is_its_root() {
+        let of = |count| {
+            let annotations = BTreeMap::from([(CHAIN.to_owned(), PEM.repeat(count))]);
+            chain(&annotations).unwrap().len()
+        };
+        assert_eq!([0, 1, 2, 3].map(of), [0, 0, 1, 2]);
+        assert!(chain(&BTreeMap::new()).unwrap().is_empty());
+    }
+}

@@ -173,3 +173,88 @@ fn unsupported(oid: ObjectIdentifier) -> KeyError {
             .map_or_else(|| format!("the algorithm {number}"), |(_, name)| (*name).to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tlv(tag: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        let length = match length {
+            [0, short @ ..0x80] => vec![short],
+            [0, one] => vec![0x81, one],
+            [high, low] => vec![0x82, high, low],
+        };
+        [&[tag][..], &length, bytes].concat()
+    }
+
+    #[test]
+    fn an_ed25519_key_has_32_bytes_and_no_parameters() {
+        let spki = |length: usize, parameters: &[u8]| {
+            let algorithm = tlv(0x30, &[&tlv(6, &[0x2b, 0x65, 0x70]), parameters].concat());
+            tlv(0x30, &[algorithm, tlv(3, &vec![0; length + 1])].concat())
+        };
+        assert_eq!(key_type(&spki(32, &[])), Ok(KeyType::Ed25519));
+        for bad in [spki(0, &[]), spki(31, &[]), spki(33, &[]), spki(32, &[5, 0])] {
+            assert!(matches!(key_type(&bad), Err(KeyError::Structure { .. })));
+        }
+    }
+
+    /// Nothing, or NULL (RFC 3279): what else may be there is a key of another kind.
+    #[test]
+    fn an_rsa_key_has_no_parameters() {
+        let modulus = tlv(2, &[&[0][..], &[0xff; 256]].concat());
+        let key = tlv(0x30, &[modulus, tlv(2, &[3])].concat());
+        let rsa = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+        let spki = |parameters: &[u8]| {
+            let algorithm = tlv(0x30, &[&tlv(6, &rsa), parameters].concat());
+            key_type(&tlv(0x30, &[algorithm, tlv(3, &[&[0][..], &key].concat())].concat()))
+        };
+        for good in [&[][..], &[5, 0]] {
+            assert_eq!(spki(good), Ok(KeyType::Rsa { bits: 2048 }));
+        }
+        for bad in [&[4, 0][..], &[0x30, 0], &[2, 1, 0]] {
+            assert!(matches!(spki(bad), Err(KeyError::Structure { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (number, name) in [
+            ("1.3.132.0.33", "the curve P-224"),
+            ("2.16.840.1.101.3.4.3.19", "an ML-DSA-87 key"),
+            ("1.2.3.4", "the algorithm 1.2.3.4"),
+        ] {
+            let algorithm = name.to_owned();
+            let found = unsupported(ObjectIdentifier::new_unwrap(number));
+            assert_eq!(found, KeyError::Unsupported { algorithm });
+        }
+    }
+
+    /// The modulus has as many bits as it says, and the exponent is one that somebody could use.
+    #[test]
+    fn an_rsa_key_has_a_usable_modulus_and_exponent() {
+        let kind = |bits: usize, exponent: &[u8]| {
+            let mut modulus = vec![0xff; bits.div_ceil(8)];
+            modulus[0] = u8::try_from((1_u16 << (1 + (bits - 1) % 8)) - 1).unwrap();
+            if modulus[0] & 0x80 != 0 {
+                modulus.insert(0, 0);
+            }
+            let key = tlv(0x30, &[tlv(2, &modulus), tlv(2, exponent)].concat());
+            key_type(&wrap_rsa(&key).unwrap())
+        };
+        for bits in [2048, 2049, 2055, 3072, 8191, 8192] {
+            assert_eq!(kind(bits, &[1, 0, 1]), Ok(KeyType::Rsa { bits }));
+        }
+        for bits in [1024, 2047, 8193] {
+            assert_eq!(kind(bits, &[1, 0, 1]), Err(KeyError::RsaSize { bits }));
+        }
+        for exponent in [&[3][..], &[5], &[1, 1], &[0, 0x81]] {
+            assert_eq!(kind(2048, exponent), Ok(KeyType::Rsa { bits: 2048 }), "{exponent:?}");
+        }
+        for exponent in [&[0][..], &[1], &[2], &[1, 0], &[0, 1], &[0xff]] {
+            let found = kind(2048, exponent);
+            assert!(matches!(found, Err(KeyError::Structure { .. })), "{exponent:?}: {found:?}");
+        }
+    }
+}

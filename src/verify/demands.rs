@@ -77,3 +77,57 @@ fn extensions<'v>(
     let annotation = vouched.annotations.get(NAME).and_then(Value::as_str);
     of_tag.into_iter().chain(annotation.map(|name| (name, "annotation name of the signature")))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::image::{Comparison, Signatory, Signed};
+    use super::super::{NamedKey, PublicKey};
+    use super::*;
+    use crate::oci::Digest;
+
+    fn vouched(reference: String, name: Option<Value>, time: Option<Timestamp>) -> Vouched {
+        let spki = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", &[9; 32][..]].concat();
+        let key = NamedKey { name: String::new(), key: PublicKey::from_spki(&spki).unwrap() };
+        Vouched {
+            signatory: Signatory::Key(key),
+            digest: Digest::of(b""),
+            signed: Signed::Instance,
+            reference,
+            identity: Comparison::Equal,
+            annotations: name.map(|name| (NAME.to_owned(), name)).into_iter().collect(),
+            time,
+        }
+    }
+
+    proptest! {
+        /// What is demanded is said by what is accepted, whatever else a signature says.
+        #[test]
+        fn what_is_accepted_says_what_is_demanded(
+            reference in "(q\\.io/a(:[0-9]\\.[a-b]{1,2})?|\\PC{0,20})",
+            name in proptest::option::of("[a-b]{1,2}"),
+            extension in proptest::option::of("[a-b]{1,2}"),
+            tag in proptest::option::of("[0-9]\\.[a-b]{1,2}"),
+            annotation in proptest::option::of("[a-b]{1,2}"),
+            earliest in proptest::option::of(0..3_i64),
+            time in proptest::option::of(0..3_i64),
+        ) {
+            let moment = |second: Option<i64>| second.map(|s| Timestamp::from_second(s).unwrap());
+            let demands = Demands {
+                annotations: annotation.iter().map(|it| (NAME.to_owned(), it.clone())).collect(),
+                earliest: moment(earliest),
+                extension: extension.clone(),
+                tag: tag.clone(),
+            };
+            let vouched = vouched(reference, name.clone().map(Value::String), moment(time));
+            let is_named = demands.is_named(&vouched);
+            prop_assert!(!is_named || name.is_some() || tag.is_some());
+            if demands.check(&vouched).is_ok() {
+                prop_assert!(annotation.is_none() || annotation == name);
+                prop_assert!(earliest.is_none() || time >= earliest);
+                prop_assert!(extension.is_none() || name.is_none() || extension == name);
+            }
+        }
+    }
+}

@@ -203,6 +203,33 @@ mod tests {
         assert!(select(&verified(MANIFEST), MANIFEST.as_bytes(), &chosen()).is_err());
     }
 
+    /// Row 40: as many `diff_ids` as layers, each for its own.
+    #[test]
+    fn row_40_each_layer_has_its_diff_id() {
+        let bytes = MANIFEST.replacen("\"layers\":[{", "\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:cd00000000000000000000000000000000000000000000000000000000000000\",\"size\":2},{", 1);
+        let manifest = manifest(&bytes).unwrap();
+        let config = |count: u8| {
+            let ids: Vec<_> = (0..count).map(|i| format!("\"{}\"", Digest::of(&[i]))).collect();
+            let text = format!(
+                r#"{{"os":"linux","architecture":"amd64","rootfs":{{"diff_ids":[{}]}}}}"#,
+                ids.join(",")
+            );
+            Verified::assertion(ImageConfig::read(text.as_bytes()).unwrap())
+        };
+        let found = layers(&manifest, &config(2)).unwrap();
+        assert_eq!(found.len(), 2);
+        for (index, layer) in found.iter().enumerate() {
+            assert_eq!(layer.index, index);
+            assert_eq!(layer.descriptor, manifest.layers[index]);
+            assert_eq!(layer.diff_id, Digest::of(&[u8::try_from(index).unwrap()]));
+        }
+        for count in [0, 1, 3] {
+            let error = layers(&manifest, &config(count)).unwrap_err();
+            assert_eq!(error, Error::LayerCount { found: count.into(), expected: 2 });
+            assert_eq!(code(&error), 6);
+        }
+    }
+
     #[test]
     fn a_configuration_is_what_the_manifest_names() {
         let bytes = br#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]}}"#;

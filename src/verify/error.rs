@@ -378,3 +378,119 @@ fn short(text: &str) -> Escaped<'_> {
     let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
     Escaped(text.get(..end).unwrap_or_default().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all_failed(reasons: &[Reason]) -> Error {
+        let reject = |reason: &Reason| Rejection { origin: "x".to_owned(), reason: reason.clone() };
+        Error::NoSignatureAccepted {
+            image: Digest::of(b""),
+            rejections: reasons.iter().map(reject).collect(),
+        }
+    }
+
+    /// The most telling of the reasons is the error's name, and what to do is for that one.
+    #[test]
+    fn an_error_is_named_after_its_most_telling_reason() {
+        let text = || "x".to_owned();
+        let other_key = Reason::OtherKey { keys: 1, certificate: false };
+        let signer = Reason::OtherSigner { subject: text(), issuer: text(), expected: text() };
+        let extension = Reason::OtherExtension { found: text(), from: "x", expected: text() };
+        let name = Reason::OtherName { found: text(), problem: text(), expected: text() };
+        let moment = Timestamp::UNIX_EPOCH;
+        let old = Reason::TooOld { found: moment, earliest: moment };
+        let clock = Reason::Clock { signed: moment, now: moment };
+        let unusable = |exit_code| Reason::Unusable { problem: text(), exit_code };
+        for (reasons, id, advice) in [
+            (vec![signer.clone()], "verify.signer", "--certificate-identity"),
+            (vec![extension.clone()], "verify.other-extension", "--rename"),
+            (vec![old.clone()], "verify.too-old", "--max-age"),
+            (vec![Reason::NoTime], "verify.too-old", "--max-age"),
+            (vec![name.clone()], "verify.signed-name", "--signed-identity"),
+            (vec![Reason::Nameless], "verify.signed-name", "bundles name no repository"),
+            (vec![other_key.clone()], "verify.signature", "this image's publisher's"),
+            (vec![clock.clone()], "verify.signature", "clock"),
+            (vec![unusable(ExitCode::Limit)], "verify.signature-unusable", "--limit"),
+            (vec![unusable(ExitCode::Auth)], "verify.signature-unusable", "log in"),
+            (vec![unusable(ExitCode::Io)], "verify.signature-unusable", "readable"),
+            (vec![unusable(ExitCode::Network)], "verify.signature-unusable", "try again"),
+            (vec![other_key.clone(), name.clone()], "verify.signed-name", "--signed-identity"),
+            (vec![other_key.clone(), unusable(ExitCode::Limit)], "verify.signature-unusable", ""),
+            (vec![name.clone(), signer], "verify.signer", ""),
+            (vec![name.clone(), extension], "verify.other-extension", ""),
+            (vec![other_key, name, old], "verify.too-old", ""),
+        ] {
+            let error = all_failed(&reasons);
+            assert_eq!(error.id(), id, "{error}");
+            assert!(error.advice().contains(advice), "{error}: {}", error.advice());
+            assert_eq!(
+                error.exit_code(),
+                exit_code(match &error {
+                    Error::NoSignatureAccepted { rejections, .. } => rejections,
+                    _ => unreachable!(),
+                })
+            );
+        }
+        let digest = Digest::of(b"");
+        for (error, id, code) in [
+            (Error::Unsigned { image: digest }, "verify.unsigned", ExitCode::Signature),
+            (
+                Error::NotInIndex { instance: digest, index: digest },
+                "verify.not-in-index",
+                ExitCode::Integrity,
+            ),
+            (
+                Error::DigestMismatch { what: "x", found: digest, expected: digest },
+                "verify.digest-mismatch",
+                ExitCode::Integrity,
+            ),
+            (
+                Error::SizeMismatch { what: "x", digest, found: 1, expected: 2 },
+                "verify.size-mismatch",
+                ExitCode::Integrity,
+            ),
+            (
+                Error::LayerCount { found: 1, expected: 2 },
+                "verify.layer-count",
+                ExitCode::Integrity,
+            ),
+            (
+                Error::Document { what: "x", digest, problem: text() },
+                "verify.document",
+                ExitCode::Malformed,
+            ),
+        ] {
+            assert_eq!((error.id(), error.exit_code()), (id, code));
+            assert!(!error.advice().is_empty());
+        }
+    }
+
+    #[test]
+    fn many_reasons_are_one_line_that_somebody_would_read() {
+        let many = |count| all_failed(&vec![Reason::NoKey; count]).to_string();
+        assert!(!many(8).contains("more") && many(9).ends_with("; and 1 more"), "{}", many(9));
+        let long = |text: &str| all_failed(&[Reason::Payload { problem: text.repeat(400) }]);
+        assert_eq!(long("é").to_string().matches('é').count(), 300);
+        assert!(!long("\n").to_string().contains('\n'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_reason_is_long_or_of_several_lines(text in "(\\PC|[\\x00-\\x1f]){0,400}", count in 0..20_usize) {
+            let reasons = [
+                Reason::Bundle { problem: text.clone() },
+                Reason::OtherSigner { subject: text.clone(), issuer: text.clone(), expected: "x".to_owned() },
+                Reason::Annotation { name: text.clone(), found: Some(text.clone()), expected: text.clone() },
+            ];
+            for reason in reasons {
+                let line = all_failed(&vec![reason; count]).to_string();
+                prop_assert!(!line.contains(|c: char| c.is_control()));
+                prop_assert!(line.chars().count() < 40_000);
+            }
+        }
+    }
+}

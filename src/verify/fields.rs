@@ -47,6 +47,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_of_another_kind_is_named() {
+        for (value, kind) in [
+            (json!(null), "null"),
+            (json!(true), "a boolean"),
+            (json!(1), "a number"),
+            (json!("a"), "a string"),
+            (json!([]), "an array"),
+            (json!({}), "an object"),
+        ] {
+            let text = |expected| format!("x: found {kind}, expected {expected}");
+            let (as_object, as_string) = (object("x", &value), string("x", &value));
+            assert_eq!(as_object.err(), (kind != "an object").then(|| text("an object")));
+            assert_eq!(as_string.err(), (kind != "a string").then(|| text("a string")));
+        }
+    }
+
+    #[test]
     fn fields_are_exact() {
         let value = json!({"a": 1, "b": 2});
         assert_eq!(exact_fields("x", &value, ["b", "a"]).unwrap(), [&json!(2), &json!(1)]);

@@ -91,6 +91,10 @@ mod tests {
             ("docker.io/alpine", "docker.io", "library/alpine", None),
             ("index.docker.io/library/alpine", "docker.io", "library/alpine", None),
             ("user/alpine", "docker.io", "user/alpine", None),
+            // Hexadecimal digits are a name, unless they are 64.
+            ("cafe", "docker.io", "library/cafe", None),
+            (&"0".repeat(63), "docker.io", &format!("library/{}", "0".repeat(63)), None),
+            (&"x".repeat(64), "docker.io", &format!("library/{}", "x".repeat(64)), None),
         ] {
             let name = SignedName::parse(text).expect(text);
             assert_eq!(name.repository, repository(host, path), "{text}");
@@ -104,6 +108,38 @@ mod tests {
         assert!(library.is_in(&repository("docker.io", "x")));
         assert!(library.is_in(&repository("index.docker.io", "library/x")));
         assert!(!library.is_in(&repository("quay.io", "library/x")));
+    }
+
+    #[test]
+    fn a_name_is_of_its_repository_and_no_other() {
+        let digest = Digest::of(b"");
+        for (text, is_name_only) in [
+            ("q.io/a".to_owned(), true),
+            ("q.io/a:t".to_owned(), false),
+            (format!("q.io/a@{digest}"), false),
+            (format!("q.io/a:t@{digest}"), false),
+        ] {
+            let name = SignedName::parse(&text).unwrap();
+            assert_eq!(name.is_name_only(), is_name_only, "{text}");
+            assert_eq!(name.to_string(), text);
+            assert!(name.is_in(&repository("q.io", "a")), "{text}");
+            assert!(!name.is_in(&repository("q.io", "b")), "{text}");
+            assert!(!name.is_in(&repository("q.io:1", "a")), "{text}");
+        }
+        let asked = SignedName::asked(&repository("docker.io", "a"), Some("t"), Some(digest));
+        assert_eq!(asked.to_string(), format!("docker.io/library/a:t@{digest}"));
+    }
+
+    #[test]
+    fn a_prefix_is_a_host_or_begins_a_path() {
+        for text in ["q.io", "q.io:5000", "localhost", "q.io/a", "q.io/a/b", "127.0.0.1:1/a"] {
+            assert!(SignedName::is_prefix(text), "{text}");
+        }
+        for text in
+            ["", "/", "q.io/", "/a", "q.io//a", "q.io/A", "q.io/a/", "q.io/a:t", "q io", "q.io:x/a"]
+        {
+            assert!(!SignedName::is_prefix(text), "{text}");
+        }
     }
 
     #[test]
@@ -156,6 +192,15 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC{0,40}") {
             let _ = SignedName::parse(&text);
+            let _ = SignedName::is_prefix(&text);
+        }
+
+        /// A path below a prefix is a name, or a name's beginning.
+        #[test]
+        fn what_is_a_prefix_can_be_followed(text in "[a-b:/._0-9-]{1,12}") {
+            if SignedName::is_prefix(&text) {
+                prop_assert!(SignedName::parse(&format!("{text}/x")).is_ok(), "{text}");
+            }
         }
 
         #[test]

@@ -216,3 +216,38 @@ pub(super) fn pem_block(bytes: &[u8]) -> Result<(&str, Vec<u8>), KeyError> {
 fn shown(label: &str) -> String {
     label.chars().take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough of it to know it by, and no more of a label than somebody would read.
+    #[test]
+    fn keys_and_labels_are_shown() {
+        let spki = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", &[9; 32][..]].concat();
+        let key = PublicKey::from_spki(&spki).unwrap();
+        assert_eq!(format!("{key:?}"), format!("PublicKey(Ed25519, {})", Digest::of(&spki)));
+        let pem = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
+        let private = format!("{} PRIVATE KEY", "X".repeat(80));
+        for (label, error) in [
+            ("EC PRIVATE KEY", KeyError::Private { label: "EC PRIVATE KEY".to_owned() }),
+            (&private, KeyError::Private { label: "X".repeat(64) }),
+            ("X", KeyError::OtherPem { label: "X".to_owned() }),
+        ] {
+            assert_eq!(PublicKey::from_pem(pem(label).as_bytes()), Err(error));
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_pem_block_are_lines_of_their_own() {
+        let block = |body: &str| format!("-----BEGIN X-----{body}-----END X-----");
+        for body in ["\nMAA=\n", "\r\nMAA=\r\n", "\nMA\nA=\n", "\n\nMAA=\n\n"] {
+            assert_eq!(pem_block(block(body).as_bytes()), Ok(("X", vec![0x30, 0])), "{body:?}");
+        }
+        for body in ["MAA=", "MAA=\n", "\nMAA=", " \nMAA=\n", "\nMAA=\n ", ""] {
+            let block = block(body);
+            let found = pem_block(block.as_bytes());
+            assert!(matches!(found, Err(KeyError::BrokenPem { .. })), "{body:?}: {found:?}");
+        }
+    }
+}

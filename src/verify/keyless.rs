@@ -18,7 +18,7 @@ use crate::oci::Digest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Certified {
-    /// The holder: an e-mail address or a URI; of an own authority, all the addresses and names.
+    /// The holder: an e-mail address, a URI or a user name; of `pki`, all the addresses and names.
     pub subject: String,
     /// The `OpenID` Connect provider that vouched for the holder; else the own authority.
     pub issuer: String,
@@ -94,7 +94,7 @@ pub(super) fn check(
 
     // Last, so that it is said only of somebody who did sign.
     let wanted = &signer.identity;
-    if !wanted.subject.matches(&holder.subject) || !wanted.issuer.matches(&holder.issuer) {
+    if !wanted.subject.matches_holder(&holder) || !wanted.issuer.matches(&holder.issuer) {
         return Err(Reason::OtherSigner {
             subject: holder.subject,
             issuer: holder.issuer,

@@ -150,7 +150,26 @@ impl FromStr for SignedIdentity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::PublicKey;
     use super::*;
+
+    #[test]
+    fn a_policy_has_all_of_its_keys() {
+        let named = |name: &str, byte: u8| {
+            let prefix = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
+            let key = PublicKey::from_spki(&[prefix, &[byte; 32][..]].concat()).unwrap();
+            NamedKey { name: name.to_owned(), key }
+        };
+        let (first, second, third) = (named("a", 1), named("b", 2), named("c", 3));
+        let all = [&first, &second, &third];
+        let others = vec![second.clone(), third.clone()];
+        let policy = Policy::new(first.clone(), others, SignedIdentity::Any);
+        assert_eq!(policy.keys().collect::<Vec<_>>(), all);
+        let alone = Policy::new(third.clone(), Vec::new(), SignedIdentity::Any);
+        assert_eq!(alone.keys().collect::<Vec<_>>(), [&third]);
+    }
 
     #[test]
     fn a_signed_identity_is_any_or_a_repository() {
@@ -176,6 +195,21 @@ mod tests {
             "docker.io",
         ] {
             assert!(bad.parse::<SignedIdentity>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// What was typed names a registry and a repository of it, or it is none.
+        #[test]
+        fn a_signed_identity_is_printed_and_parsed_again(text in "(any|[a-c.:/@-]{1,16}|\\PC{0,20})") {
+            match text.parse::<SignedIdentity>() {
+                Ok(SignedIdentity::Repository(repository)) => {
+                    let again = repository.to_string().parse();
+                    prop_assert_eq!(again, Ok(SignedIdentity::Repository(repository)));
+                }
+                Ok(other) => prop_assert_eq!((other, &*text), (SignedIdentity::Any, "any")),
+                Err(_) => {}
+            }
         }
     }
 }

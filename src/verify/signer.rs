@@ -6,6 +6,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, Look};
 
 use super::NamedKey;
+use super::certificate::Holder;
 use super::pki::PkiSigner;
 use super::trust_root::TrustRoot;
 use crate::escape::Escaped;
@@ -56,7 +57,7 @@ pub struct CertificateSigner {
 /// empty one for "anybody".
 #[derive(Clone, Debug)]
 pub struct CertificateIdentity {
-    /// The subject alternative name: an e-mail address or a URI.
+    /// The subject alternative name: an e-mail address, a URI or a user name.
     pub subject: Matcher,
     /// The `OpenID` Connect provider that vouched for it.
     pub issuer: Matcher,
@@ -77,6 +78,7 @@ pub struct Matcher(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Exact(String),
+    Email(String),
     Pattern { text: String, pattern: Box<PikeVM> },
 }
 
@@ -94,6 +96,16 @@ impl Matcher {
             return Err("found an empty text, expected what it must be".to_owned());
         }
         Ok(Self(Kind::Exact(text.to_owned())))
+    }
+
+    /// This e-mail address: no other kind of name that reads alike, which containers/image, whose
+    /// `subjectEmail` this is, would not take for it.
+    ///
+    /// # Errors
+    ///
+    /// An empty text.
+    pub fn email(text: &str) -> Result<Self, String> {
+        Self::exact(text).map(|_| Self(Kind::Email(text.to_owned())))
     }
 
     /// Any text of which the whole matches a regular expression (RE2, in ASCII): what cosign's
@@ -133,10 +145,16 @@ impl Matcher {
         Ok(matcher)
     }
 
+    /// Whether a certificate's holder is who it must be.
+    pub(super) fn matches_holder(&self, holder: &Holder) -> bool {
+        let is_kind = holder.is_email || !matches!(self.0, Kind::Email(_));
+        is_kind && self.matches(&holder.subject)
+    }
+
     /// Whether `text` is what it must be.
     pub fn matches(&self, text: &str) -> bool {
         match &self.0 {
-            Kind::Exact(exact) => exact == text,
+            Kind::Exact(exact) | Kind::Email(exact) => exact == text,
             Kind::Pattern { pattern, .. } => {
                 let input = Input::new(text).anchored(Anchored::Yes);
                 pattern.is_match(&mut pattern.create_cache(), input)
@@ -149,6 +167,7 @@ impl std::fmt::Display for Matcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Kind::Exact(text) => write!(f, "{:?}", Escaped(text.as_bytes())),
+            Kind::Email(text) => write!(f, "the e-mail address {:?}", Escaped(text.as_bytes())),
             Kind::Pattern { text, .. } => {
                 write!(f, "what matches {:?}", Escaped(text.as_bytes()))
             }
@@ -183,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_matcher_demands_something() {
-        assert!(Matcher::exact("").is_err());
+        assert!(Matcher::exact("").is_err() && Matcher::email("").is_err());
         for nothing in [
             "",
             ".*",
@@ -200,6 +219,15 @@ mod tests {
         ] {
             assert!(Matcher::pattern(nothing).is_err(), "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_matcher_says_what_it_demands() {
+        assert_eq!(Matcher::exact("me\n").unwrap().to_string(), r#""me\x0a""#);
+        let email = Matcher::email("a@b").unwrap();
+        assert_eq!(email.to_string(), r#"the e-mail address "a@b""#);
+        let pattern = Matcher::pattern("a.+").unwrap();
+        assert_eq!(pattern.to_string(), r#"what matches "a.+""#);
     }
 
     #[test]

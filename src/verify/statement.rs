@@ -118,6 +118,44 @@ mod tests {
 
     use super::*;
 
+    fn statement(kind: &str, subjects: usize, digests: usize) -> String {
+        let hex = Digest::of(b"").hex();
+        let others = (1..digests).map(|i| format!(r#""x{i}":"00""#));
+        let digests: Vec<_> = others.chain([format!(r#""sha256":"{hex}""#)]).collect();
+        let subject = format!(r#"{{"digest":{{{}}}}}"#, digests.join(","));
+        let subjects = vec![subject; subjects].join(",");
+        format!(r#"{{"_type":"{kind}","predicateType":"{SIGNATURE}","subject":[{subjects}]}}"#)
+    }
+
+    #[test]
+    fn subjects_and_digests_are_bounded() {
+        let parse = |text: &str| Statement::parse(text.as_bytes(), Expected::Signature);
+        for (subjects, digests) in [(1, 1), (2, 2), (1024, 1), (1, 32)] {
+            let found = parse(&statement(TYPE, subjects, digests)).unwrap();
+            assert_eq!(found.subjects.len(), subjects);
+            assert!(found.subjects.iter().all(|it| it.digest == Some(Digest::of(b""))));
+        }
+        for (subjects, digests) in [(0, 1), (1025, 1), (1, 33)] {
+            assert!(parse(&statement(TYPE, subjects, digests)).is_err(), "{subjects} {digests}");
+        }
+    }
+
+    /// The older version says something about files; no image is signed with it.
+    #[test]
+    fn only_of_files_may_a_statement_be_older() {
+        for (kind, expected, is_good) in [
+            (TYPE, Expected::Signature, true),
+            (TYPE, Expected::Anything, true),
+            (OLD_TYPE, Expected::Signature, false),
+            (OLD_TYPE, Expected::Anything, true),
+            ("x", Expected::Signature, false),
+            ("x", Expected::Anything, false),
+        ] {
+            let found = Statement::parse(statement(kind, 1, 1).as_bytes(), expected);
+            assert_eq!(found.is_ok(), is_good, "{kind} {expected:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_statement_panics(

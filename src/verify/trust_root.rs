@@ -270,6 +270,8 @@ mod tests {
         let root = TrustRoot::public_good().unwrap();
         assert!(root.authorities.len() >= 2 && root.logs().is_some());
         root.check_current(Timestamp::from_second(CLOCK.0).unwrap()).unwrap();
+        let shown = format!("{root:?}");
+        assert!(shown.contains(&format!("authorities: {}", root.authorities.len())), "{shown}");
     }
 
     proptest! {

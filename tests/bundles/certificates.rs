@@ -1,7 +1,7 @@
 //! Certificates: each rejection is one mutation away from what is accepted.
 use std::collections::BTreeMap;
 
-use oci2sysext::verify::{Authorities, TrustRoot};
+use oci2sysext::verify::{Authorities, CertificateIdentity, Matcher, Signatory, TrustRoot};
 use serde_json::{Value, json};
 
 use super::pki::*;
@@ -174,6 +174,107 @@ fn certificates() {
             own.unwrap();
         } else {
             assert_eq!(refusal(own), (reason.to_owned(), exit), "own authority: {what}");
+        }
+    }
+}
+
+/// Row 28: somebody without an e-mail address: a name of Fulcio's own kind, and nothing that looks like it.
+#[test]
+fn user_names() {
+    // USER_NAME without its tag and length.
+    const KIND: [u8; 10] = [0x2b, 6, 1, 4, 1, 0x83, 0xbf, 0x30, 1, 7];
+    const NAME: &str = "me!example.test";
+    let pki = Pki::default();
+    let identity =
+        |subject: Matcher| CertificateIdentity { subject, issuer: Matcher::exact(ISSUER).unwrap() };
+    let verdicts = |certificates: &Certificates, subject: &Matcher| {
+        let chain = pki.chain(certificates);
+        let root = TrustRoot::from_json(pki.trusted_root(&chain).to_string().as_bytes()).unwrap();
+        let bundle = certificate_bundle(&pki, &chain, &statement());
+        let policy = policy_for(identity(subject.clone()), root, SIGNED + 3600);
+        let own = policy_for(identity(subject.clone()), own_root(&pki, &chain), SIGNED + 3600);
+        [bundle_verdict(&bundle, &policy), older_verdict(older(&pki, Some(&chain)), &own)]
+    };
+    let of = |subjects: Vec<rcgen::SanType>| Certificates { subjects, ..Certificates::default() };
+    let raw = |names: Vec<u8>| Certificates { names: Some(names), ..Certificates::default() };
+    let good = of(vec![other_name(&USER_NAME, NAME)]);
+    let by_hand = raw(names_of(&KIND, &utf8(NAME)));
+    let exact = Matcher::exact(NAME).unwrap();
+    for subject in [&exact, &Matcher::pattern("[a-z]+!example\\.test").unwrap()] {
+        for certificates in [&good, &by_hand] {
+            for accepted in verdicts(certificates, subject) {
+                let Signatory::Certificate(signer) = accepted.unwrap().signatory else { panic!() };
+                assert_eq!(signer.subject, NAME);
+            }
+        }
+    }
+
+    // The policy of containers/image means addresses alone.
+    let address = Matcher::email(NAME).unwrap();
+    for (certificates, is_good) in [
+        (of(vec![email(NAME)]), true),
+        (of(vec![email("you!example.test")]), false),
+        (of(vec![uri(NAME)]), false),
+        (good.clone(), false),
+    ] {
+        for found in verdicts(&certificates, &address) {
+            if is_good {
+                found.unwrap();
+            } else {
+                assert_eq!(refusal(found), ("OtherSigner".to_owned(), 5));
+            }
+        }
+    }
+
+    let printable = [&[0x13, u8::try_from(NAME.len()).unwrap()], NAME.as_bytes()].concat();
+    let more = [utf8(NAME), utf8(NAME)].concat();
+    let mut long = utf8(NAME);
+    // The length in two bytes, where one will do.
+    long.splice(1..2, [0x81, u8::try_from(NAME.len()).unwrap()]);
+    let mut behind = names_of(&KIND, &utf8(NAME));
+    behind.push(0);
+    let user = || other_name(&USER_NAME, NAME);
+    for (what, certificates, reason, exit) in [
+        ("another", of(vec![other_name(&USER_NAME, "you!example.test")]), "OtherSigner", 5),
+        (
+            "one that begins alike",
+            of(vec![other_name(&USER_NAME, &format!("{NAME}.evil"))]),
+            "OtherSigner",
+            5,
+        ),
+        ("another case", of(vec![other_name(&USER_NAME, "ME!example.test")]), "OtherSigner", 5),
+        ("an empty one", of(vec![other_name(&USER_NAME, "")]), "OtherSigner", 5),
+        ("an address that reads alike", of(vec![email("me!example.test")]), "", 0),
+        ("two", of(vec![user(), user()]), "Certificate", 4),
+        ("with an address", of(vec![email(SUBJECT), user()]), "Certificate", 4),
+        ("before an address", of(vec![user(), email(SUBJECT)]), "Certificate", 4),
+        (
+            "a principal name of another kind",
+            of(vec![other_name(&[1, 3, 6, 1, 4, 1, 311, 20, 2, 3], NAME)]),
+            "Certificate",
+            4,
+        ),
+        (
+            "of the issuer's kind",
+            of(vec![other_name(&[1, 3, 6, 1, 4, 1, 57264, 1, 8], NAME)]),
+            "Certificate",
+            4,
+        ),
+        ("no UTF8String", raw(names_of(&KIND, &printable)), "Certificate", 4),
+        ("raw text", raw(names_of(&KIND, NAME.as_bytes())), "Certificate", 4),
+        ("two texts in one", raw(names_of(&KIND, &more)), "Certificate", 4),
+        ("a long length", raw(names_of(&KIND, &long)), "Certificate", 4),
+        ("no UTF-8", raw(names_of(&KIND, &[0x0c, 2, 0xc3, 0x28])), "Certificate", 4),
+        ("nothing", raw(names_of(&KIND, &[])), "Certificate", 4),
+        ("bytes behind", raw(behind), "Certificate", 4),
+    ] {
+        for found in verdicts(&certificates, &exact) {
+            if exit == 0 {
+                // An identity is a text, of whichever kind: so cosign compares them.
+                found.unwrap();
+            } else {
+                assert_eq!(refusal(found), (reason.to_owned(), exit), "{what}");
+            }
         }
     }
 }
@@ -449,6 +550,10 @@ fn trust_roots() {
         |second: u64| jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
     let root = TrustRoot::from_json(good.to_string().as_bytes()).unwrap();
     root.check_current(moment(SIGNED)).unwrap();
+    // Both ends are included: the intermediate lasts five years.
+    let end = SIGNED + 5 * 365 * 86400;
+    root.check_current(moment(end)).unwrap();
+    root.check_current(moment(end + 1)).unwrap_err();
     for (second, problem) in
         [(0, "clock"), (4_102_444_800, "clock"), (SIGNED + 6 * 365 * 86400, "ended")]
     {

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use oci2sysext::error::Fault;
+use oci2sysext::oci::Repository;
 use oci2sysext::verify::{
-    Accepted, Candidate, Demands, Error, Logs, Policy, SignedIdentity, image,
+    Accepted, Candidate, Demands, Error, Logs, Policy, SignedIdentity, SignedName, image,
 };
 use serde_json::{Value, json};
 
@@ -97,6 +98,55 @@ fn a_signature_under_another_name_hides_no_right_one() {
         assert_eq!(refusal(result), ("OtherExtension".to_owned(), 5));
     }
     assert!(verdict(by_key(&pki), &demands(None), &[with_name("gdb")]).is_err());
+}
+
+/// Names that only a policy.json demands (containers-policy.json(5), `signedIdentity`).
+#[test]
+fn names_that_policies_demand() {
+    use SignedIdentity::{Any, Exactly, Nameless, Repository as Named, TagOrDigestIn};
+    let pki = Pki::default();
+    let here = oci2sysext::oci::Digest::of(b"instance");
+    let elsewhere = oci2sysext::oci::Digest::of(b"other");
+    let (here, elsewhere) = (format!("@{here}"), format!("@{elsewhere}"));
+    let repository = |path: &str| Repository { host: "q.test".to_owned(), path: path.to_owned() };
+    let exactly = |tag: &str| Exactly(SignedName::parse(&format!("q.test/a{tag}")).unwrap());
+    for (identity, tag, is_good) in [
+        (Any, "", true),
+        (Any, "/b:t", true),
+        (Named(repository("a")), "", true),
+        (Named(repository("a")), ":t", true),
+        (Named(repository("a")), &here, true),
+        (Named(repository("a")), &elsewhere, false),
+        (Named(repository("a")), "/b", false),
+        (Named(repository("b")), "", false),
+        (TagOrDigestIn(repository("a")), "", false),
+        (TagOrDigestIn(repository("a")), ":t", true),
+        (TagOrDigestIn(repository("a")), &here, true),
+        (TagOrDigestIn(repository("a")), &elsewhere, false),
+        (TagOrDigestIn(repository("b")), ":t", false),
+        (exactly(":t"), ":t", true),
+        (exactly(":t"), ":u", false),
+        (exactly(":t"), "", false),
+        (exactly(":t"), "/b:t", false),
+        (exactly(&here), &here, true),
+        (exactly(&elsewhere), &elsewhere, false),
+        (Nameless, "", false),
+        (Nameless, ":t", false),
+        (SignedIdentity::Asked, ":t", true),
+        (SignedIdentity::Asked, &elsewhere, false),
+        (SignedIdentity::Asked, "/b", false),
+    ] {
+        let what = format!("{identity:?} {tag}");
+        let policy = Policy::new(named(&pki.signer), Vec::new(), identity);
+        let offered = [signature(&pki, "", tag, Value::Null, None)];
+        match verdict(policy, &Demands::default(), &offered) {
+            Ok(_) => assert!(is_good, "{what}"),
+            found => {
+                assert!(!is_good, "{what}: {found:?}");
+                assert_eq!(refusal(found), ("OtherName".to_owned(), 5), "{what}");
+            }
+        }
+    }
 }
 
 /// Two signatures that each say half do not add up.

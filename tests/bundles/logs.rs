@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use oci2sysext::oci::Digest;
+use oci2sysext::verify::{Policy, SignedIdentity, TrustRoot};
 use serde_json::{Value, json};
 
 use super::pki::*;
@@ -586,6 +587,95 @@ fn log_entries_of_bundles_by_certificate() {
     for (statement, reason) in [(provenance, "Payload"), (elsewhere, "OtherImage")] {
         let bundle = certificate_bundle(&pki, &chain, &statement);
         assert_eq!(refusal(bundle_verdict(&bundle, &policy)), (reason.to_owned(), 4));
+    }
+}
+
+/// Entries of logs that nobody configured prove nothing and do no harm, up to 32 in all (B7).
+#[test]
+fn entries_of_unknown_logs_do_no_harm() {
+    let pki = Pki::default();
+    let chain = good_chain(&pki);
+    let by_certificate = certificate_policy(&pki.trusted_root(&chain));
+    let certified = certificate_bundle(&pki, &chain, &statement());
+    let by_key = key_policy(&pki, true);
+    let with = |good: &Value, before: u64, after: u64| {
+        let unknown = |number: u64| {
+            let mut entry = good["verificationMaterial"]["tlogEntries"][0].clone();
+            entry["logId"]["keyId"] = json!(base64([9; 32]));
+            entry["logIndex"] = json!(number.to_string());
+            entry
+        };
+        let known = good["verificationMaterial"]["tlogEntries"][0].clone();
+        let before = (0..before).map(unknown);
+        let entries = before.chain([known]).chain((100..100 + after).map(unknown));
+        let mut bundle = good.clone();
+        bundle["verificationMaterial"]["tlogEntries"] = json!(entries.collect::<Vec<_>>());
+        bundle
+    };
+    for (good, policy) in
+        [(&certified, &by_certificate), (&logged_bundle(&pki, &statement()), &by_key)]
+    {
+        for (before, after) in [(1, 0), (0, 1), (15, 16)] {
+            bundle_verdict(&with(good, before, after), policy).unwrap();
+        }
+        let error = bundle_verdict(&with(good, 16, 16), policy).unwrap_err().to_string();
+        assert!(error.contains("found 33 entries"), "{error}");
+        // An entry may be of another log with the same number, and of the same log with another.
+        let mut twice = with(good, 1, 1);
+        twice["verificationMaterial"]["tlogEntries"][0]["logIndex"] = json!("100");
+        let error = bundle_verdict(&twice, policy).unwrap_err().to_string();
+        assert!(error.contains("the entry 100 twice"), "{error}");
+        let mut alike = with(good, 1, 0);
+        alike["verificationMaterial"]["tlogEntries"][0]["logIndex"] = json!("1");
+        bundle_verdict(&alike, policy).unwrap();
+    }
+    let mut unknown = with(&certified, 1, 0);
+    unknown["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().pop();
+    assert_eq!(refusal(bundle_verdict(&unknown, &by_certificate)), ("Transparency".into(), 4));
+}
+
+/// A log signs for itself: its name, with the number of a tree behind it in version 1, and nothing
+/// that merely begins so.
+#[test]
+fn checkpoints_of_another_origin() {
+    let pki = Pki::default();
+    let chain = good_chain(&pki);
+    let good = logged_bundle(&pki, &statement());
+    let payload = bytes(&good["dsseEnvelope"]["payload"]);
+    let signature = bytes(&good["dsseEnvelope"]["signatures"][0]["sig"]);
+    let verifier = json!({
+        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+        "publicKey": { "rawBytes": base64(spki(&pki.signer)) },
+    });
+    let v1 = dsse(&payload, &signature, &pki.signer.public_key_pem());
+    let v2 = hashedrekord_v2(&pae(PAYLOAD_TYPE, &payload), &signature, &verifier);
+    let root = TrustRoot::from_json(pki.trusted_root(&chain).to_string().as_bytes()).unwrap();
+    let by_root = Policy::new(named(&pki.signer), Vec::new(), SignedIdentity::Asked)
+        .with_transparency(root.logs().unwrap().clone());
+    for (body, origin, is_good) in [
+        (&v1, "log.test", true),
+        (&v1, "log.test - 42", true),
+        (&v1, "log.testing - 42", false),
+        (&v1, "log.test-42", false),
+        (&v1, "log.test.evil", false),
+        (&v1, "log.tes", false),
+        (&v1, "other.test - 42", false),
+        (&v2, "log.test", true),
+        (&v2, "log.test - 42", false),
+        (&v2, "log.testing", false),
+        (&v2, "other.test", false),
+    ] {
+        let mut bundle = good.clone();
+        *entry(&mut bundle) = pki.entry_under(body, origin);
+        for policy in [&by_root, &key_policy(&pki, true)] {
+            match bundle_verdict(&bundle, policy) {
+                Ok(_) => assert!(is_good, "{origin}"),
+                found => {
+                    assert!(!is_good, "{origin}: {found:?}");
+                    assert_eq!(refusal(found), ("Transparency".to_owned(), 4), "{origin}");
+                }
+            }
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use oci2sysext::verify::{Candidate, Policy, image};
+use oci2sysext::oci::Digest;
+use oci2sysext::verify::{self, Artifact, Candidate, Policy, image};
 use serde_json::{Value, json};
 
+use super::artifacts::logged_message;
 use super::pki::Pki;
 use super::world::*;
 
@@ -117,21 +119,60 @@ fn refuses(candidate: Candidate, policy: &Policy, what: &str) {
 
 /// Mutates the first; the others are as good.
 fn bundles(what: &str, all: &[Value], policy: &Policy) {
+    mutations(what, all, rounds(), &|bundle| {
+        let candidate = Candidate::Bundle { origin: what.to_owned(), bundle };
+        image(&claim(), &[candidate], policy).is_ok()
+    });
+}
+
+/// Mutates the first, so many bits and a fourth as many fields.
+fn mutations(what: &str, all: &[Value], rounds: usize, accepts: &dyn Fn(Vec<u8>) -> bool) {
     let good = &all[0];
     let text = serde_json::to_vec(good).unwrap();
-    let candidate = |bundle| Candidate::Bundle { origin: what.to_owned(), bundle };
-    image(&claim(), &[candidate(text.clone())], policy).unwrap();
+    for good in all {
+        assert!(accepts(serde_json::to_vec(good).unwrap()), "{what}: {good}");
+    }
+    let refuses = |bundle: Vec<u8>| {
+        let shown = String::from_utf8_lossy(&bundle).into_owned();
+        assert!(!accepts(bundle), "{what}: {shown}");
+    };
     let mut random = Random(0x5eed_0001);
-    for _ in 0..rounds() {
+    for _ in 0..rounds {
         let mut bits = text.clone();
         flip(&mut bits, &mut random);
-        refuses(candidate(bits), policy, what);
+        refuses(bits);
     }
-    for _ in 0..rounds() / 4 {
+    for _ in 0..rounds / 4 {
         let mut fields = good.clone();
         if change_field(&mut fields, &mut random) && !all.contains(&same(&fields)) {
-            refuses(candidate(serde_json::to_vec(&fields).unwrap()), policy, what);
+            refuses(serde_json::to_vec(&fields).unwrap());
         }
+    }
+}
+
+/// A bundle about a file, of which the bytes or the digest are known.
+#[test]
+fn no_mutation_of_a_bundle_about_a_file_is_accepted() {
+    let pki = Pki::default();
+    let chain = good_chain(&pki);
+    let less = |bundle: &Value, of: &str, name: &str| {
+        let mut less = bundle.clone();
+        less.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(name);
+        less
+    };
+    let file = logged_message(&pki);
+    let statement = certificate_bundle(&pki, &chain, &statement());
+    // What a bundle says of its file is only a hint, and a promise is not needed beside a proof.
+    let silent = less(&file, "/messageSignature", "messageDigest");
+    let unpromised = less(&file, "/verificationMaterial/tlogEntries/0", "inclusionPromise");
+    let by_certificate = certificate_policy(&pki.trusted_root(&chain));
+    for artifact in [Artifact::Bytes(b"instance"), Artifact::Digest(Digest::of(b"instance"))] {
+        let accepts =
+            |policy: &Policy, bundle: Vec<u8>| verify::artifact(&bundle, artifact, policy).is_ok();
+        let all = [file.clone(), silent.clone(), unpromised.clone()];
+        mutations("a file", &all, rounds() / 4, &|it| accepts(&key_policy(&pki, true), it));
+        let all = [statement.clone()];
+        mutations("a statement", &all, rounds() / 4, &|it| accepts(&by_certificate, it));
     }
 }
 

@@ -24,6 +24,9 @@ pub const SUBJECT: &str = "me@example.test";
 pub const ISSUER: &str = "https://login.example.test";
 const ISSUER_V1: [u64; 9] = [1, 3, 6, 1, 4, 1, 57264, 1, 1];
 const ISSUER_V2: [u64; 9] = [1, 3, 6, 1, 4, 1, 57264, 1, 8];
+const NAMES: [u64; 4] = [2, 5, 29, 17];
+/// What Fulcio calls the name of somebody who has no e-mail address.
+pub const USER_NAME: [u64; 9] = [1, 3, 6, 1, 4, 1, 57264, 1, 7];
 const SCTS: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
 
 /// Keys of everybody.
@@ -45,6 +48,8 @@ pub struct Certificates {
     pub intermediate: (u64, u64),
     pub leaf: (u64, u64),
     pub subjects: Vec<SanType>,
+    /// In place of these: the alternative names as DER.
+    pub names: Option<Vec<u8>>,
     /// Issuers, raw and as DER.
     pub issuer_v1: Vec<Vec<u8>>,
     pub issuer_v2: Vec<Vec<u8>>,
@@ -72,6 +77,7 @@ impl Default for Certificates {
             intermediate: (SIGNED - year, SIGNED + 5 * year),
             leaf: (SIGNED - 300, SIGNED + 300),
             subjects: vec![email(SUBJECT)],
+            names: None,
             issuer_v1: vec![ISSUER.as_bytes().to_vec()],
             issuer_v2: vec![utf8(ISSUER)],
             code_signing: true,
@@ -88,6 +94,17 @@ pub fn email(text: &str) -> SanType {
 
 pub fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
+}
+
+/// A name of a kind of its own.
+pub fn other_name(kind: &[u64], text: &str) -> SanType {
+    SanType::OtherName((kind.to_vec(), text.into()))
+}
+
+/// Alternative names, DER: one of a kind of its own, with `value` in place of what it holds.
+pub fn names_of(kind: &[u8], value: &[u8]) -> Vec<u8> {
+    let tlv = |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    tlv(0x30, &tlv(0xa0, &[tlv(0x06, kind), tlv(0xa0, value)].concat()))
 }
 
 /// A text as a DER `UTF8String`.
@@ -154,7 +171,13 @@ impl Pki {
         let by_intermediate = Issuer::from_params(&intermediate, &self.intermediate);
 
         let mut leaf = params("leaf", certificates.leaf);
-        leaf.subject_alt_names.clone_from(&certificates.subjects);
+        match &certificates.names {
+            Some(names) => {
+                let names = CustomExtension::from_oid_content(&NAMES, names.clone());
+                leaf.custom_extensions.push(names);
+            }
+            None => leaf.subject_alt_names.clone_from(&certificates.subjects),
+        }
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if certificates.is_ca {
             leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -237,13 +260,19 @@ impl Pki {
     /// What the log says of an entry with this body: a promise, and a proof that it is the second
     /// of two.
     pub fn entry(&self, body: &Value) -> Value {
+        // Version 1 appends the number of its tree.
+        let is_v2 = body["apiVersion"] == "0.0.2";
+        self.entry_under(body, if is_v2 { "log.test" } else { "log.test - 42" })
+    }
+
+    /// The same, with a checkpoint of this origin that `log.test` signs.
+    pub fn entry_under(&self, body: &Value, origin: &str) -> Value {
         let kind = json!({ "kind": body["kind"], "version": body["apiVersion"] });
         let is_v2 = body["apiVersion"] == "0.0.2";
         let body = serde_json::to_vec(body).unwrap();
         let first: [u8; 32] = Sha256::digest(b"\0the first").into();
         let leaf = Sha256::digest([b"\0", &body[..]].concat());
         let root = Sha256::digest([&[1][..], &first, &leaf].concat());
-        let origin = if is_v2 { "log.test" } else { "log.test - 42" };
         let note = format!("{origin}\n2\n{}\n", base64(root));
         let signed = [&self.log_id()[..4], &sign(&self.log, note.as_bytes())].concat();
         let mut entry = json!({

@@ -80,18 +80,26 @@ pub fn policy_of(root: TrustRoot, now: u64) -> Policy {
         subject: Matcher::exact(SUBJECT).unwrap(),
         issuer: Matcher::exact(ISSUER).unwrap(),
     };
+    policy_for(identity, root, now)
+}
+
+pub fn policy_for(identity: CertificateIdentity, root: TrustRoot, now: u64) -> Policy {
     let now = Timestamp::from_second(i64::try_from(now).unwrap()).unwrap();
     Policy::keyless(CertificateSigner { identity, root, now }, SignedIdentity::Asked)
 }
 
 /// An authority of one's own, with a log.
 pub fn own_policy(pki: &Pki, chain: &Chain) -> Policy {
+    policy_of(own_root(pki, chain), SIGNED + 3600)
+}
+
+pub fn own_root(pki: &Pki, chain: &Chain) -> TrustRoot {
     let parts = Authorities {
         roots: pem(&chain.root).into_bytes(),
         logs: vec![public(&pki.log)],
         ..Authorities::default()
     };
-    policy_of(TrustRoot::of(&parts).unwrap(), SIGNED + 3600)
+    TrustRoot::of(&parts).unwrap()
 }
 
 /// A bundle by `key` with this statement; `material` says whose it is.

@@ -60,6 +60,32 @@ fn row_2_a_signature_lookup_that_fails() {
     }
 }
 
+/// Row 2: what comes too slowly is no more waited for than what does not come, and row 14: it hides
+/// no good signature.
+#[test]
+fn rows_2_and_14_signatures_that_are_slow_together() {
+    let key = need!(key(), "no openssl");
+    let layout = signed(&key);
+    let started = Instant::now();
+    for (slow, want) in [
+        (&["/manifests/sha256-"][..], "10 registry.late"),
+        (&["/blobs/"], "10 verify.signature-unusable"),
+        (&["/referrers/"], "0"),
+    ] {
+        let hub = Hub::failing(&layout, move |request, _, reply| {
+            if slow.iter().any(|part| request.path.contains(part)) {
+                reply.stall(0, Duration::from_secs(20))
+            } else {
+                reply
+            }
+        });
+        let outcome = expect_of("2", want, &hub, &key, &["--limit=document-seconds=2"]);
+        assert!(outcome.stderr.contains("not here after 2 s"), "{outcome:#?}");
+        assert!(!outcome.stderr.contains("found no signature"), "{outcome:#?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
 /// Row 31: the tag is asked for once, and all else by digest.
 #[test]
 fn row_31_a_tag_that_moves() {

@@ -170,6 +170,29 @@ fn row_38_an_older_image() {
     work.refuses(12, &words);
 }
 
+/// Where two images say the same time of building, or none, nobody knows which is the older: the
+/// user is told, once for each change.
+#[test]
+fn row_38_another_image_of_the_same_time() {
+    const CHANGED: &str = "nothing says which of them is the older";
+    let site = need!(site(), "no docker-registry, openssl or skopeo");
+    let (one, other) =
+        (image_of(TIME, &json!({})), image_of(TIME, &json!({ "description": "other" })));
+    let serve = |image: &Image| site.push_signed("row38/same", "1.tool", image, &Value::Null);
+    let work = Workdir::new();
+    let words = site.words("row38/same:1.tool");
+    let mut last: Option<String> = None;
+    for (image, changed) in [(&one, false), (&one, false), (&other, true), (&other, false)] {
+        let digest = serve(image);
+        let outcome = work.converts(&words);
+        assert_eq!(outcome.stderr.contains(CHANGED), changed, "{outcome:#?}");
+        if let Some(last) = last.filter(|_| changed) {
+            assert!(outcome.stderr.contains(&*last), "{outcome:#?}");
+        }
+        last = Some(digest);
+    }
+}
+
 /// Revoked digests, ages and annotations.
 #[test]
 fn what_is_demanded_besides() {

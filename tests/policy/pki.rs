@@ -167,7 +167,7 @@ fn annotated(
 
 impl Site {
     /// An image of its own, signed so.
-    fn certified(&self, name: &str, annotations: impl Fn(&str) -> Annotations) -> String {
+    pub fn certified(&self, name: &str, annotations: impl Fn(&str) -> Annotations) -> String {
         let repository = format!("t/pki-{name}");
         self.copy("t/unsigned:1", &format!("{repository}:1"));
         let text = payload(&format!("{}/{repository}", self.host()), &self.image, &Value::Null);

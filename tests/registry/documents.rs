@@ -1,11 +1,11 @@
 //! Manifests: rows 2, 31, 32, 63, 91, 92, and the limits of what is read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oci2sysext::error::{ExitCode, Fault};
-use oci2sysext::oci::{Digest, ManifestName, RegistryOptions, Repository};
+use oci2sysext::oci::{Digest, Documents, Error, ManifestName, RegistryOptions, Repository};
 
-use crate::common::faults::{Reply, Server};
+use crate::common::faults::{Reply, Server, descriptor};
 use crate::tools::{code, options, registry};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -38,6 +38,45 @@ fn row_2_a_signature_lookup_that_fails_is_no_unsigned_image() {
         let result = registry(&server.host(), &options).signature_manifest(&digest);
         assert_eq!(code(result), ExitCode::Network, "{reply:?}");
     }
+}
+
+/// Each document comes fast enough, and all of them together do not.
+#[test]
+fn row_2_documents_that_take_too_long_together_are_not_waited_for() {
+    let mut options = options();
+    options.limits.document_seconds = 1;
+    options.retry.stall = Duration::from_secs(30);
+    let server = always(Reply::ok("x").stall(0, Duration::from_millis(300)));
+    let mut registry = registry(&server.host(), &options);
+    for kind in [Documents::OfSignatures, Documents::OfImage] {
+        registry.ask_for(kind);
+        let started = Instant::now();
+        let mut found = 0;
+        let late = loop {
+            match registry.manifest(ManifestName::Tag("latest")) {
+                Ok(manifest) => found += usize::from(manifest.is_some()),
+                Err(error) => break error,
+            }
+        };
+        // The time of one kind is not the other's.
+        assert!((2..=3).contains(&found), "{kind:?}: {found}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{kind:?}");
+        assert_eq!((late.id(), late.exit_code()), ("registry.late", ExitCode::Network));
+        assert!(late.advice().contains("document-seconds"), "{late}");
+        // Nothing more is asked for, by whichever name.
+        let asked = server.requests().len();
+        let blob = descriptor(b"x");
+        for late in [
+            registry.signature_manifest(&blob.digest).map(|_| ()),
+            registry.referrers(&blob.digest).map(|_| ()),
+            registry.blob_bytes(&blob, 1).map(|_| ()),
+        ] {
+            assert_eq!(late.unwrap_err().id(), "registry.late");
+        }
+        assert_eq!(server.requests().len(), asked);
+    }
+    // A layer is no document: it may take as long as it brings something.
+    registry.blob(&descriptor(b"x"), &mut |_| Ok::<(), Error>(())).unwrap();
 }
 
 #[test]

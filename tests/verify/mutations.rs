@@ -21,8 +21,14 @@ fn is_accepted(payload: Vec<u8>, annotations: BTreeMap<String, String>, policy: 
     image(&claim(), &[candidate], policy).is_ok()
 }
 
+/// A hundredth of what `O2S_MUTATIONS` asks for of bundles, whose mutations are cheaper.
+fn rounds() -> ProptestConfig {
+    let asked = std::env::var("O2S_MUTATIONS").map_or(20_000, |rounds| rounds.parse().unwrap());
+    ProptestConfig::with_cases(asked / 100)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(rounds())]
 
     #[test]
     fn no_key_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

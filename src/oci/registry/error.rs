@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Documents;
 use crate::error::{ExitCode, Fault};
 use crate::oci::Digest;
 
@@ -131,6 +132,18 @@ pub enum Error {
         /// How it failed last.
         last: Box<Error>,
     },
+    /// Documents took too long, all of them together.
+    #[error(
+        "the documents of {} are not here after {} s, expected all of them by then",
+        match kind { Documents::OfImage => "the image", Documents::OfSignatures => "its signatures" },
+        total.as_secs()
+    )]
+    Late {
+        /// Which documents.
+        kind: Documents,
+        /// The time for all of them.
+        total: Duration,
+    },
     /// More bytes than the limit allows.
     #[error("{what}: found {found}, expected at most {limit} bytes")]
     TooLarge {
@@ -179,7 +192,8 @@ impl Fault for Error {
             | Self::Status { .. }
             | Self::Absent { .. }
             | Self::Redirect { .. }
-            | Self::Range { .. } => ExitCode::Network,
+            | Self::Range { .. }
+            | Self::Late { .. } => ExitCode::Network,
             Self::Refused { .. } | Self::Login { .. } => ExitCode::Auth,
             Self::GaveUp { last, .. } => last.exit_code(),
         }
@@ -200,6 +214,7 @@ impl Fault for Error {
             Self::Redirect { .. } => "registry.redirect",
             Self::Range { .. } => "registry.range",
             Self::GaveUp { .. } => "registry.gave-up",
+            Self::Late { .. } => "registry.late",
             Self::TooLarge { .. } => "registry.too-large",
             Self::Digest { .. } => "registry.digest-mismatch",
             Self::Size { .. } => "registry.size-mismatch",
@@ -236,6 +251,10 @@ impl Fault for Error {
             }
             Self::Redirect { .. } | Self::Range { .. } => {
                 "ask the registry's operator, or use another registry"
+            }
+            Self::Late { .. } => {
+                "try again, or another registry; where the network is slow, allow more: \
+                 --limit document-seconds=N"
             }
             Self::TooLarge { .. } => {
                 "if this image is to be trusted with more, raise the limit with --limit NAME=N"

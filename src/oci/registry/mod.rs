@@ -18,11 +18,13 @@ mod redirect;
 mod referrers;
 mod retry;
 mod session;
+mod time;
 mod tls;
 mod token;
 
 pub use error::Error;
 pub use retry::RetryPolicy;
+pub use time::Documents;
 
 /// Doors for `fuzz/`.
 #[cfg(fuzzing)]
@@ -45,6 +47,7 @@ use url::Url;
 use self::auth::AuthFiles;
 use self::http::Http;
 use self::session::Session;
+use self::time::Time;
 use self::tls::Certificates;
 use super::name::{is_path_component, is_tag};
 use super::{Descriptor, Digest, RawManifest, Repository};
@@ -66,7 +69,7 @@ pub struct RegistryOptions {
     pub user_agent: String,
     /// How failures that may pass are treated.
     pub retry: RetryPolicy,
-    /// `manifest_size` is the one that counts here.
+    /// `manifest_size` and `document_seconds` are the ones that count here.
     pub limits: Limits,
 }
 
@@ -108,6 +111,7 @@ pub struct Registry {
     runtime: Runtime,
     repository: Repository,
     manifest_size: u64,
+    time: Time,
 }
 
 impl Registry {
@@ -127,12 +131,18 @@ impl Registry {
             runtime: Runtime::new()?,
             repository: repository.clone(),
             manifest_size: options.limits.manifest_size,
+            time: Time::new(options.limits.document_seconds),
         })
     }
 
     /// The repository that is asked.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Says which documents are asked for from now on.
+    pub fn ask_for(&mut self, kind: Documents) {
+        self.time.kind = kind;
     }
 
     /// A manifest or index; none if the registry has none of that name, and an error if it does
@@ -151,7 +161,7 @@ impl Registry {
             let document = self.session.document(&place, &accept, self.manifest_size).await;
             document.map_err(super::Error::from)
         };
-        let Some((bytes, media_type)) = self.runtime.run(document)? else {
+        let Some((bytes, media_type)) = self.time.run(&self.runtime, document)? else {
             return Ok(None);
         };
         let manifest = RawManifest::new(bytes, media_type);
@@ -193,10 +203,11 @@ impl Registry {
             return Err(Error::TooLarge { what, found, limit }.into());
         }
         let mut bytes = Vec::new();
-        self.blob(descriptor, &mut |chunk| {
+        let mut sink = |chunk: &[u8]| {
             bytes.extend_from_slice(chunk);
             Ok::<(), super::Error>(())
-        })?;
+        };
+        self.time.run(&self.runtime, self.session.blob(descriptor, &mut sink))?;
         let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if found != size {
             return Err(Error::Size { what: WHAT, digest, found, expected: size }.into());

@@ -34,7 +34,7 @@ impl Registry {
                 let page = self.session.page(path, query, &accept, self.manifest_size).await;
                 page.map_err(crate::oci::Error::from)
             };
-            let page = match self.runtime.run(page) {
+            let page = match self.time.run(&self.runtime, page) {
                 Ok(Some(page)) => page,
                 // Whatever text comes with it, 404 means that there is no such listing.
                 Ok(None) | Err(crate::oci::Error::Registry(Error::Status { status: 404, .. }))
