@@ -197,9 +197,8 @@ fn a_booted_host_computes_caches() {
 }
 
 /// `--repairs selinux`: the unit that is made loads the policy, once, and relabels what was there;
-/// it does so again when the host's modules have changed.
+/// it does so again when the host's modules have changed. What else is there keeps its label.
 #[test]
-#[ignore = "takes three minutes: a policy is built three times, and the machine is slow"]
 fn a_booted_host_loads_the_policy() {
     if !is_root() {
         not_run!("the files of a machine's root have owners");
