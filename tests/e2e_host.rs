@@ -99,6 +99,9 @@ fn layer(root: &Path) -> Tarball {
         "usr/share",
         "usr/share/glib-2.0",
         "usr/share/glib-2.0/schemas",
+        "usr/share/icons",
+        "usr/share/icons/hicolor",
+        "usr/share/icons/hicolor/48x48",
         "usr/share/mime",
         "usr/share/mime/packages",
         "usr/share/selinux",
@@ -122,6 +125,8 @@ fn layer(root: &Path) -> Tarball {
     .file("var/lib/demo/state", b"state\n")
     .file("usr/share/glib-2.0/schemas/org.example.demo.gschema.xml", SCHEMA.as_bytes())
     .file("usr/share/glib-2.0/schemas/gschemas.compiled", b"only the extension's")
+    .file("usr/share/icons/hicolor/48x48/demo.png", b"")
+    .file("usr/share/icons/hicolor/icon-theme.cache", b"only the extension's")
     .file("usr/share/mime/packages/demo.xml", MIME.as_bytes())
     .file("usr/share/mime/mime.cache", b"only the extension's")
     .file("usr/lib/udev/hwdb.d/90-demo.hwdb", b"demo:*\n DEMO=1\n")
