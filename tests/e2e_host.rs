@@ -74,6 +74,9 @@ const MIME: &str = r#"<?xml version="1.0"?>
 <mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info">
 <mime-type type="application/x-demo"><glob pattern="*.demo"/></mime-type></mime-info>"#;
 
+/// What means something to systemd in a command line.
+const ODD: &str = "we ird%n$x\\\"'\n;#.conf";
+
 /// A layer with a module of a policy, and with all that caches are computed from.
 fn layer(root: &Path) -> Tarball {
     let contexts = "etc/selinux/default/contexts/files/file_contexts";
@@ -92,6 +95,8 @@ fn layer(root: &Path) -> Tarball {
         "etc/ld.so.conf.d",
         "usr/lib",
         "usr/lib/demo",
+        "usr/lib/sysusers.d",
+        "usr/lib/tmpfiles.d",
         "usr/lib/systemd",
         "usr/lib/systemd/system",
         "usr/lib/udev",
@@ -125,6 +130,8 @@ fn layer(root: &Path) -> Tarball {
     .file("var/lib/demo/state", b"state\n")
     .file("usr/share/glib-2.0/schemas/org.example.demo.gschema.xml", SCHEMA.as_bytes())
     .file("usr/share/glib-2.0/schemas/gschemas.compiled", b"only the extension's")
+    .file(&format!("usr/lib/sysusers.d/{ODD}"), b"g odd 345\n")
+    .file(&format!("usr/lib/tmpfiles.d/{ODD}"), b"d /var/lib/odd 0750 - odd\n")
     .file("usr/share/icons/hicolor/48x48/demo.png", b"")
     .file("usr/share/icons/hicolor/icon-theme.cache", b"only the extension's")
     .file("usr/share/mime/packages/demo.xml", MIME.as_bytes())

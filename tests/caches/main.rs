@@ -75,6 +75,14 @@ fn layer(files: &Path, readers: &Path, release: &str) -> Tarball {
         .file("usr/share/applications/mimeinfo.cache", cache)
         .file("usr/share/info/demo.info", INFO.as_bytes())
         .file("usr/share/info/dir", cache);
+    // What a shell could take for more than a name, in each place where a command looks.
+    for (at, name) in
+        ["$(touch mark)", ";touch mark;", "`touch mark`", "-f", "a b\n\"'\\x"].iter().enumerate()
+    {
+        tar = tar.file(&format!("usr/share/applications/{name}.desktop"), b"");
+        tar = tar.dir(&format!("usr/share/icons/hicolor/{at}{name}"));
+        tar = tar.file(&format!("usr/share/icons/hicolor/{at}{name}/{name}.png"), b"");
+    }
     // What depmod writes.
     for name in ["dep", "dep.bin", "alias", "alias.bin", "symbols", "symbols.bin", "softdep"] {
         tar = tar.file(&format!("{modules}/modules.{name}"), cache);
@@ -154,6 +162,8 @@ depmod: cannot
 gio-querymodules: cannot
 localedef: cannot
 update-desktop-database: cannot
+marks: 0
+links: 10
 after
 icons: host demo
 modules: missing

@@ -179,8 +179,9 @@ pub(super) fn run<C>(
     if commands.is_empty() {
         return Ok(());
     }
+    let unit = unit_name::added(&options.name, "caches.service", "R19", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let name = unit_name::escape(&options.name);
-    let unit = format!("{name}-sysext-caches.service");
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\

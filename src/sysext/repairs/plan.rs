@@ -58,11 +58,15 @@ impl Plan {
         options: &SysextOptions<'_>,
         changes: &mut Changes,
     ) -> Result<(), Error> {
-        let name = unit_name::escape(&options.name);
-        let drop_in = |directory: &str, unit: &str| {
-            format!("{directory}/{unit}.d/10-{}-sysext.conf", options.name)
+        let drop_in = |directory: &str, unit: &str, changes: &mut Changes| {
+            let below = unit_name::drop_ins(unit);
+            if below.is_none() {
+                changes.warn("R22", format!("{unit} has too long a name for a drop-in, which would start what the extension needs with it: give it a shorter one"));
+            }
+            Some(format!("{directory}/{}/10-{}-sysext.conf", below?, options.name))
         };
         for ((directory, by), units) in &self.upheld {
+            let Some(path) = drop_in(directory, by, changes) else { continue };
             let rule = units.values().map(|upheld| upheld.rule).max().unwrap_or_default();
             let causes: Vec<_> = units
                 .iter()
@@ -75,14 +79,10 @@ impl Plan {
                 let _ = writeln!(text, "Upholds={unit}");
             }
             if !brief.is_empty() {
-                let target = format!("{name}-sysext-{}.target", by.replace(['.', '@'], "-"));
-                if unit_name::parse(target.as_bytes()).is_none() {
-                    changes.warn(
-                        "R22",
-                        format!("{by} is too long a name to start {} with it", brief.join(", ")),
-                    );
+                let target = format!("{}.target", by.replace(['.', '@'], "-"));
+                let Some(target) = unit_name::added(&options.name, &target, "R22", changes) else {
                     continue;
-                }
+                };
                 let of = quote::description(&options.name);
                 let mut wants = format!(
                     "[Unit]\nDescription=Units of the system extension {of} that end by themselves\nDefaultDependencies=no\n"
@@ -101,7 +101,7 @@ impl Plan {
                 let _ = writeln!(text, "Upholds={target}");
             }
             work.add_file(
-                &drop_in(directory, by),
+                &path,
                 text.into_bytes(),
                 options.created,
                 (rule, causes.join("; ")),
@@ -109,18 +109,13 @@ impl Plan {
             )?;
         }
         for (service, settings) in &self.own {
+            let Some(path) = drop_in(SYSTEM, service, changes) else { continue };
             let mut text = String::from("[Unit]\n");
             for setting in settings {
                 let _ = writeln!(text, "{setting}");
             }
             let why = "its accounts, files and policy are there before it starts".to_owned();
-            work.add_file(
-                &drop_in(SYSTEM, service),
-                text.into_bytes(),
-                options.created,
-                ("R22", why),
-                changes,
-            )?;
+            work.add_file(&path, text.into_bytes(), options.created, ("R22", why), changes)?;
         }
         Ok(())
     }

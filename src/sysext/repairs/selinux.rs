@@ -67,8 +67,20 @@ pub(super) fn run<C>(
         }
         return Ok(());
     }
+    modules.retain(|path| {
+        let is_name = module_name(path);
+        if !is_name {
+            let path = Escaped(path);
+            changes.warn("R34", format!("{path} is no name of a policy module (a letter, then letters, digits, dots, dashes and underscores), and semodule would refuse all modules for it: load it by hand"));
+        }
+        is_name
+    });
+    if modules.is_empty() {
+        return Ok(());
+    }
+    let unit = unit_name::added(&options.name, "selinux.service", "R34", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let name = unit_name::escape(&options.name);
-    let unit = format!("{name}-sysext-selinux.service");
     let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
     let text = unit_text(&name, &quote::description(&options.name), &arguments.join(" "));
     let services = units::services(work, base);
@@ -116,6 +128,16 @@ ExecStart=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$STA
 fn is_module(path: &[u8]) -> bool {
     is_within(path, MODULES)
         && [&b".pp"[..], b".pp.bz2", b".cil", b".cil.bz2"].iter().any(|end| path.ends_with(end))
+}
+
+/// Whether semodule takes the module of a file by its name; it installs all that it is given, or
+/// none.
+fn module_name(path: &[u8]) -> bool {
+    let (_, name) = split(path).unwrap_or_default();
+    let name = name.strip_suffix(b".bz2").unwrap_or(name);
+    let name = name.strip_suffix(b".pp").or_else(|| name.strip_suffix(b".cil")).unwrap_or(name);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(plain)
 }
 
 /// Whether a module is for this type of policy, or for any.

@@ -13,6 +13,9 @@ use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::split;
 
+/// So many files for one run: systemd reads no line of a unit beyond 1 MiB.
+const FILES: usize = 500;
+
 const SYSUSERS: &str = "/usr/bin/systemd-sysusers --";
 const TMPFILES: &str = "/usr/bin/systemd-tmpfiles --create --";
 
@@ -37,11 +40,13 @@ pub(super) fn run<C>(
     if !accounts.is_empty() && !paths.is_empty() {
         let path =
             format!("{SYSTEM}/systemd-tmpfiles-setup.service.d/10-{}-sysext.conf", options.name);
-        let text = format!("[Service]\nExecStartPre=-{SYSUSERS} {}\n", accounts.join(" "));
+        let mut text = String::from("[Service]\n");
+        commands("ExecStartPre", SYSUSERS, &accounts, &mut text);
         let why = "makes the accounts before the files that they own".to_owned();
         work.add_file(&path, text.into_bytes(), options.created, ("R24", why), changes)?;
     }
-    let unit = format!("{}-sysext-setup.service", unit_name::escape(&options.name));
+    let unit = unit_name::added(&options.name, "setup.service", "R25", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\
@@ -55,11 +60,8 @@ pub(super) fn run<C>(
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
-    for (program, files) in [(SYSUSERS, accounts), (TMPFILES, paths)] {
-        if !files.is_empty() {
-            let _ = writeln!(text, "ExecStart=-{program} {}", files.join(" "));
-        }
-    }
+    commands("ExecStart", SYSUSERS, &accounts, &mut text);
+    commands("ExecStart", TMPFILES, &paths, &mut text);
     let why = "makes accounts and files when the extension is merged".to_owned();
     let path = format!("{SYSTEM}/{unit}");
     let services = units::services(work, base);
@@ -69,4 +71,11 @@ pub(super) fn run<C>(
         plan.start_after(&service, &unit);
     }
     Ok(())
+}
+
+/// Lines that run a program for files.
+fn commands(setting: &str, program: &str, files: &[String], text: &mut String) {
+    for files in files.chunks(FILES) {
+        let _ = writeln!(text, "{setting}=-{program} {}", files.join(" "));
+    }
 }

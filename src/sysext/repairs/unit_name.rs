@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::report::Changes;
+
 /// The types of units that can be enabled.
 const TYPES: [&str; 8] =
     [".service", ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap"];
@@ -51,6 +53,29 @@ pub(super) fn escape(name: &str) -> String {
         }
     }
     text
+}
+
+/// The name of a unit that a repair adds, or a warning that there is no room for it.
+pub(super) fn added(
+    of: &str,
+    what: &str,
+    rule: &'static str,
+    changes: &mut Changes,
+) -> Option<String> {
+    let unit = format!("{}-sysext-{what}", escape(of));
+    if parse(unit.as_bytes()).is_none() {
+        let problem = format!(
+            "the unit {unit} is left out: found too long a name, expected at most {LONGEST} bytes: give the extension a shorter one (--name)"
+        );
+        changes.warn(rule, problem);
+        return None;
+    }
+    Some(unit)
+}
+
+/// The directory of a unit's drop-ins, beside it; none if there is no room for its name.
+pub(super) fn drop_ins(unit: &str) -> Option<String> {
+    Some(format!("{unit}.d")).filter(|directory| directory.len() <= LONGEST)
 }
 
 #[cfg(test)]
