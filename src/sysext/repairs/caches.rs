@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::plan::{Plan, SYSTEM};
 use super::{Repair, quote, unit_name};
 use crate::escape::Escaped;
+use crate::layer::Stored;
 use crate::report::Changes;
 use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions, rules};
@@ -152,14 +153,21 @@ pub(super) fn run<C>(
 ) -> Result<(), Error> {
     // Of each cache: its first file, and whether a file of it is kept, which shadows the host's.
     let mut found: Vec<(Option<Vec<u8>>, bool)> = vec![(None, false); CACHES.len()];
+    // And what tells one version of the extension from another.
+    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        if !matches!(entry.inode.content, Content::Regular(_)) {
-            continue;
-        }
+        let Content::Regular(stored) = &entry.inode.content else { continue };
         for (cache, (first, is_kept)) in CACHES.iter().zip(&mut found) {
             if (cache.is)(&entry.path) {
                 *is_kept |= options.keep_caches && rules::cache(&entry.path).is_some();
                 first.get_or_insert_with(|| entry.path.clone());
+                let mtime = entry.inode.stat.mtime;
+                let size = match stored {
+                    Stored::Sunk { size, .. } | Stored::Dropped { size } => *size,
+                    Stored::Held(held) => held.size(),
+                };
+                let rest = format!(" {size} {}.{}", mtime.sec, mtime.nsec);
+                inputs.push([&entry.path, rest.as_bytes()].concat());
             }
         }
     }
@@ -179,14 +187,14 @@ pub(super) fn run<C>(
     if commands.is_empty() {
         return Ok(());
     }
-    let unit = unit_name::added(&options.name, "caches.service", "R19", changes);
+    let unit = format!("caches-{}.service", unit_name::version(inputs));
+    let unit = unit_name::added(&options.name, &unit, "R19", changes);
     let Some(unit) = unit else { return Ok(()) };
-    let name = unit_name::escape(&options.name);
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\
          Description=Caches for the system extension {of} (oci2sysext)\n\
-         After=local-fs.target systemd-sysext.service {name}-sysext-setup.service\n\
+         After=local-fs.target systemd-sysext.service\n\
          \n\
          [Service]\n\
          Type=oneshot\n\

@@ -80,9 +80,8 @@ pub(super) fn run<C>(
     }
     let unit = unit_name::added(&options.name, "selinux.service", "R34", changes);
     let Some(unit) = unit else { return Ok(()) };
-    let name = unit_name::escape(&options.name);
     let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
-    let text = unit_text(&name, &quote::description(&options.name), &arguments.join(" "));
+    let text = unit_text(&quote::description(&options.name), &arguments.join(" "));
     let services = units::services(work, base);
     let why = format!(
         "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
@@ -101,13 +100,13 @@ pub(super) fn run<C>(
 /// The unit. Building a policy takes many seconds, so it compares first: a file in `/var` has the
 /// host's modules and the extension's as they were after the last run. An older image of a host
 /// that comes back with an older policy is another, too.
-fn unit_text(name: &str, of: &str, modules: &str) -> String {
+fn unit_text(of: &str, modules: &str) -> String {
     format!(
         r#"[Unit]
 Description=SELinux policy of the system extension {of} (oci2sysext)
 DefaultDependencies=no
 ConditionSecurity=selinux
-After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service {name}-sysext-setup.service
+After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service
 Conflicts=shutdown.target
 Before=shutdown.target
 

@@ -1,7 +1,8 @@
 //! Accounts and files before services: systemd-sysusers does not wait for extensions at boot, and
 //! nothing runs it, or systemd-tmpfiles, when an extension is merged later. So one unit runs both
 //! for what the extension brings, and the extension's services start after it (R24, R25). At boot
-//! systemd-tmpfiles-setup runs between merging and that unit, and makes the accounts first.
+//! systemd-tmpfiles-setup runs between merging and that unit, and makes the accounts first. Its name
+//! is another when the files say something else, so that it runs for another version, too.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use super::plan::{Plan, SYSTEM};
 use super::{Repair, packaged, quote, unit_name, units};
 use crate::base::Base;
 use crate::report::Changes;
-use crate::sysext::work::Work;
+use crate::sysext::work::{Work, read_held};
 use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::split;
 
@@ -45,16 +46,22 @@ pub(super) fn run<C>(
         let why = "makes the accounts before the files that they own".to_owned();
         work.add_file(&path, text.into_bytes(), options.created, ("R24", why), changes)?;
     }
-    let unit = unit_name::added(&options.name, "setup.service", "R25", changes);
+    let said = [rules::SYSUSERS, rules::TMPFILES].map(|directory| packaged::files(work, directory));
+    let said = said.into_iter().flatten().flat_map(|path| {
+        let text = read_held(&work.tree, &path, options.limits.text_file);
+        [path, text.unwrap_or_default()]
+    });
+    let unit = format!("setup-{}.service", unit_name::version(said));
+    let unit = unit_name::added(&options.name, &unit, "R25", changes);
     let Some(unit) = unit else { return Ok(()) };
-    let of = quote::description(&options.name);
+    let (name, of) = (unit_name::escape(&options.name), quote::description(&options.name));
     let mut text = format!(
         "[Unit]\n\
          Description=Accounts and files of the system extension {of} (oci2sysext)\n\
          DefaultDependencies=no\n\
          After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
          Conflicts=shutdown.target\n\
-         Before=shutdown.target\n\
+         Before={name}-sysext-selinux.service shutdown.target\n\
          \n\
          [Service]\n\
          Type=oneshot\n\

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sha2::{Digest, Sha256};
+
 use crate::report::Changes;
 
 /// The types of units that can be enabled.
@@ -71,6 +73,20 @@ pub(super) fn added(
         return None;
     }
     Some(unit)
+}
+
+/// Digits for the name of a unit that is to run again when it has other things to do: what upholds
+/// it starts nothing that has run already, when another version of the extension is merged.
+pub(super) fn version(of: impl IntoIterator<Item = Vec<u8>>) -> String {
+    let mut hash = Sha256::new();
+    for part in of {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(4).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The directory of a unit's drop-ins, beside it; none if there is no room for its name.
