@@ -449,6 +449,45 @@ fn an_image_and_its_reference_are_explained_alike() {
     }
 }
 
+/// Debian's policy has a boolean for what Fedora's allows.
+#[test]
+fn a_copy_to_var_that_debians_policy_forbids_is_told() {
+    let boolean = "setsebool -P systemd_tmpfiles_manage_all on";
+    let warnings = |policy: &str, layer: Tarball| {
+        let mut base = Tarball::new().dir("usr").dir("usr/lib").dir("etc").dir("etc/selinux");
+        base = base.file("usr/lib/os-release", b"ID=example\nVERSION_ID=1\n");
+        base = base.file("etc/selinux/config", format!("SELINUXTYPE={policy}\n").as_bytes());
+        for directory in ["", "/contexts", "/contexts/files"] {
+            base = base.dir(&format!("etc/selinux/{policy}{directory}"));
+        }
+        let contexts = format!("etc/selinux/{policy}/contexts/files/file_contexts");
+        let base = base.file(&contexts, b"/.*\tsystem_u:object_r:default_t:s0\n").finish();
+        let layer = layer.finish();
+        let mut layout = Layout::new();
+        layout.add_image(&Image::of_blobs(&[(gzip(&base), base), (gzip(&layer), layer)]));
+        let more = ["--insecure-skip-signature", "-o", "demo.raw", "--json"];
+        let report = Workdir::new().converts([layout.reference().as_str()].iter().chain(&more));
+        report.json()["warnings"].to_string()
+    };
+    let state = || Tarball::minimal().dir("var").dir("var/lib").dir("var/lib/demo");
+    let with_a_file = || state().file("var/lib/demo/state", b"state");
+    assert!(warnings("default", with_a_file()).contains(boolean));
+    assert!(!warnings("targeted", with_a_file()).contains(boolean));
+    assert!(!warnings("default", state()).contains(boolean));
+}
+
+/// systemd 262 waits for them before it has merged, and they for that.
+#[test]
+fn units_that_a_release_file_restarts_are_told() {
+    let release = "usr/lib/extension-release.d/extension-release.demo";
+    let layer = layer()
+        .dir("usr/lib/extension-release.d")
+        .file(release, b"ID=example\nEXTENSION_RESTART_UNITS=demo.service\n");
+    let report = convert(&Workdir::new(), layer, &[]).json();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("EXTENSION_RESTART_UNITS=demo.service: at boot"), "{warnings}");
+}
+
 /// With none of the repairs nothing is added but the release file, and all is told.
 #[test]
 fn without_repairs_everything_is_told() {

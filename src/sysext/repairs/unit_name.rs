@@ -123,6 +123,14 @@ mod tests {
     }
 
     #[test]
+    fn another_version_has_another_name() {
+        let of = |parts: &[&[u8]]| version(parts.iter().map(|part| part.to_vec()));
+        assert_eq!(of(&[b"a", b"bc"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b"a", b"bc"]), of(&[b"ab", b"c"]));
+        assert_eq!(of(&[]).len(), 8);
+    }
+
+    #[test]
     fn instances_and_templates() {
         assert_eq!(template("a@b.service").as_deref(), Some("a@.service"));
         assert_eq!(template("a@.service"), None);
