@@ -50,8 +50,9 @@ impl Plan {
         settings.extend([format!("Wants={other}"), format!("After={other}")]);
     }
 
-    /// Writes the drop-ins. What ends by itself is wanted by a target that is upheld: it starts
-    /// once with the target, and not again whenever it has ended.
+    /// Writes the drop-ins. What ends by itself is wanted by a target of its own that is upheld: it
+    /// starts once with the target, and not again whenever it has ended; nor when another version of
+    /// the extension brings another such unit.
     pub fn write<C>(
         self,
         work: &mut Work<C>,
@@ -78,19 +79,17 @@ impl Plan {
             for (unit, _) in units.iter().filter(|(_, upheld)| !upheld.is_brief) {
                 let _ = writeln!(text, "Upholds={unit}");
             }
-            if !brief.is_empty() {
-                let target = format!("{}.target", by.replace(['.', '@'], "-"));
+            for unit in brief {
+                let plain = |name: &str| name.replace(['.', '@'], "-");
+                let target = format!("{}-{}.target", plain(by), plain(unit));
                 let Some(target) = unit_name::added(&options.name, &target, "R22", changes) else {
                     continue;
                 };
                 let of = quote::description(&options.name);
-                let mut wants = format!(
-                    "[Unit]\nDescription=Units of the system extension {of} that end by themselves\nDefaultDependencies=no\n"
+                let wants = format!(
+                    "[Unit]\nDescription=A unit of the system extension {of} that ends by itself\nDefaultDependencies=no\nWants={unit}\n"
                 );
-                for unit in &brief {
-                    let _ = writeln!(wants, "Wants={unit}");
-                }
-                let why = format!("starts {} once: it ends by itself", brief.join(", "));
+                let why = format!("starts {unit} once: it ends by itself");
                 work.add_file(
                     &format!("{directory}/{target}"),
                     wants.into_bytes(),

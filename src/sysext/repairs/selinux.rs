@@ -84,7 +84,7 @@ pub(super) fn run<C>(
     let text = unit_text(&quote::description(&options.name), &arguments.join(" "));
     let services = units::services(work, base);
     let why = format!(
-        "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
+        "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover (at boot; after merging another version in a running system, start it)",
         modules.len()
     );
     let path = format!("{SYSTEM}/{unit}");
