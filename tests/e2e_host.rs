@@ -220,7 +220,7 @@ fn a_booted_host_computes_caches() {
 }
 
 /// `--repairs selinux`: the unit that is made loads the policy, once, and relabels what was there;
-/// it does so again when the host's modules have changed. What else is there keeps its label.
+/// it does so again when the host's modules have changed, and for another version. What else is there keeps its label.
 #[test]
 fn a_booted_host_loads_the_policy() {
     if !is_root() {
@@ -232,5 +232,9 @@ fn a_booted_host_loads_the_policy() {
     let state = files.join("var/lib/demo");
     fs::create_dir(&state).expect("a new directory");
     fs::write(state.join("old"), "").expect("a file");
+    let root = tools.join("vm/root.tar");
+    let next = "(type next_t)\n(roletype object_r next_t)\n(typeattributeset file_type (next_t))\n";
+    let next = layer(&root).file("usr/share/selinux/packages/next.cil", next.as_bytes());
+    convert(&work, &root, next, &files.join("var/lib/next.raw"), "all,selinux");
     boot(&tools, Path::new("own"), &files, &["first", "again", "changed"]);
 }

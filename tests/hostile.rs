@@ -155,11 +155,12 @@ impl Host {
         fs::read_to_string(self.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// The text of the unit that makes accounts and files.
-    fn setup(&self) -> String {
+    /// The text of a unit that a repair added.
+    fn added(&self, what: &str) -> String {
         let entries = fs::read_dir(self.root.join(UNITS)).unwrap();
         let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let name = names.find(|name| name.contains("-sysext-setup-")).unwrap();
+        let start = format!("-sysext-{what}-");
+        let name = names.find(|name| name.contains(&start)).unwrap();
         self.text(&format!("{UNITS}/{name}"))
     }
 
@@ -680,10 +681,8 @@ fn names_of_files_are_words_of_commands() {
     layer = layer.file("usr/lib/sysusers.d/below/y.conf", b"g mark 999\n");
     let more = ["--repairs=all,caches,selinux", "--name=a b%n$x\"'#;é"];
     let host = need!(host(layer, &more), "no fsck.erofs of Debian forky");
-    let setup = host.setup();
-    let selinux = host.text(&format!(
-        "{UNITS}/a\\x20b\\x25n\\x24x\\x22\\x27\\x23\\x3b\\xc3\\xa9-sysext-selinux.service"
-    ));
+    let setup = host.added("setup");
+    let selinux = host.added("selinux");
     let drop_in = host
         .text(&format!("{UNITS}/systemd-tmpfiles-setup.service.d/10-a b%n$x\"'#;é-sysext.conf"));
     let commands = |text: &str| -> Vec<Vec<Vec<u8>>> {
@@ -809,7 +808,7 @@ fn configuration_in_a_directory_below_makes_nothing() {
         .file("usr/lib/sysusers.d/below/x.conf", b"g extra 301\n")
         .file("etc/group", b"extra:x:301:\n");
     let host = need!(host(layer, &[]), "no fsck.erofs of Debian forky");
-    let setup = host.setup();
+    let setup = host.added("setup");
     assert!(!setup.contains("x.conf"), "{setup}");
     assert_eq!(host.text("usr/lib/sysusers.d/demo-sysext.conf"), "g extra 301\n");
 }
@@ -822,7 +821,7 @@ fn one_bad_name_of_a_module_does_not_spoil_the_others() {
         .file(&format!("{modules}/good.pp"), b"module")
         .file(&format!("{modules}/1 bad.pp"), b"module");
     let host = need!(host(layer, &["--repairs=all,selinux"]), "no fsck.erofs of Debian forky");
-    let unit = host.text(&format!("{UNITS}/demo-sysext-selinux.service"));
+    let unit = host.added("selinux");
     assert!(unit.contains("semodule -i \"/usr/share/selinux/packages/good.pp\"\n"), "{unit}");
     assert!(host.warnings().contains("1 bad.pp is no name of a policy module"));
 }

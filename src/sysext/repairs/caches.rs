@@ -7,7 +7,6 @@ use std::fmt::Write;
 use super::plan::{Plan, SYSTEM};
 use super::{Repair, quote, unit_name};
 use crate::escape::Escaped;
-use crate::layer::Stored;
 use crate::report::Changes;
 use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions, rules};
@@ -161,13 +160,7 @@ pub(super) fn run<C>(
             if (cache.is)(&entry.path) {
                 *is_kept |= options.keep_caches && rules::cache(&entry.path).is_some();
                 first.get_or_insert_with(|| entry.path.clone());
-                let mtime = entry.inode.stat.mtime;
-                let size = match stored {
-                    Stored::Sunk { size, .. } | Stored::Dropped { size } => *size,
-                    Stored::Held(held) => held.size(),
-                };
-                let rest = format!(" {size} {}.{}", mtime.sec, mtime.nsec);
-                inputs.push([&entry.path, rest.as_bytes()].concat());
+                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         }
     }

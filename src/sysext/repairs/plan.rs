@@ -21,6 +21,8 @@ pub(in crate::sysext) struct Plan {
     upheld: BTreeMap<(&'static str, String), BTreeMap<String, Upheld>>,
     /// Drop-ins of the extension's own services: settings of `[Unit]`.
     own: BTreeMap<String, BTreeSet<String>>,
+    /// The unit that loads policy, and labels what others have made.
+    pub loads_policy: Option<String>,
 }
 
 #[derive(Debug)]

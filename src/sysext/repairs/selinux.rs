@@ -31,13 +31,14 @@ pub(super) fn run<C>(
     let policy_type = base.policy().map(|policy| policy.policy_type.as_bytes());
     let mut rewritten = None;
     let mut modules = Vec::new();
+    // What tells one version of the extension from another.
+    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        if !matches!(entry.inode.content, Content::Regular(_)) {
-            continue;
-        }
+        let Content::Regular(stored) = &entry.inode.content else { continue };
         if is_module(&entry.path) {
             if is_of_type(&entry.path, policy_type) {
                 modules.push([b"/", &entry.path[..]].concat());
+                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         } else if rewritten.is_none() && is_policy(&entry.path) {
             rewritten = Some(entry.path);
@@ -78,19 +79,25 @@ pub(super) fn run<C>(
     if modules.is_empty() {
         return Ok(());
     }
-    let unit = unit_name::added(&options.name, "selinux.service", "R34", changes);
+    let unit = format!("selinux-{}.service", unit_name::version(inputs));
+    let unit = unit_name::added(&options.name, &unit, "R34", changes);
     let Some(unit) = unit else { return Ok(()) };
     let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
-    let text = unit_text(&quote::description(&options.name), &arguments.join(" "));
+    let text = unit_text(
+        &unit_name::plain(&options.name),
+        &quote::description(&options.name),
+        &arguments.join(" "),
+    );
     let services = units::services(work, base);
     let why = format!(
-        "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover (at boot; after merging another version in a running system, start it)",
+        "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
         modules.len()
     );
     let path = format!("{SYSTEM}/{unit}");
     work.add_file(&path, text.into_bytes(), options.created, ("R34", why), changes)?;
     let cause = ("R34", "policy modules".to_owned());
     plan.uphold(SYSTEM, "sysinit.target", &unit, true, cause);
+    plan.loads_policy = Some(unit.clone());
     for service in services {
         plan.start_after(&service, &unit);
     }
@@ -100,7 +107,7 @@ pub(super) fn run<C>(
 /// The unit. Building a policy takes many seconds, so it compares first: a file in `/var` has the
 /// host's modules and the extension's as they were after the last run. An older image of a host
 /// that comes back with an older policy is another, too.
-fn unit_text(of: &str, modules: &str) -> String {
+fn unit_text(name: &str, of: &str, modules: &str) -> String {
     format!(
         r#"[Unit]
 Description=SELinux policy of the system extension {of} (oci2sysext)
@@ -113,8 +120,8 @@ Before=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-StateDirectory=%N
-RuntimeDirectory=%N
+StateDirectory={name}-sysext-selinux
+RuntimeDirectory={name}-sysext-selinux
 ExecCondition=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$RUNTIME_DIRECTORY/now"; ! cmp -s "$$RUNTIME_DIRECTORY/now" "$$STATE_DIRECTORY/loaded"' sh {modules}
 ExecStart=/bin/sh -c '. /etc/selinux/config; cp "/etc/selinux/$$SELINUXTYPE/contexts/files/file_contexts" "$$RUNTIME_DIRECTORY/"'
 ExecStart=/usr/sbin/semodule -i {modules}

@@ -54,14 +54,15 @@ pub(super) fn run<C>(
     let unit = format!("setup-{}.service", unit_name::version(said));
     let unit = unit_name::added(&options.name, &unit, "R25", changes);
     let Some(unit) = unit else { return Ok(()) };
-    let (name, of) = (unit_name::escape(&options.name), quote::description(&options.name));
+    let of = quote::description(&options.name);
+    let labels = plan.loads_policy.as_deref().map_or_else(String::new, |unit| format!("{unit} "));
     let mut text = format!(
         "[Unit]\n\
          Description=Accounts and files of the system extension {of} (oci2sysext)\n\
          DefaultDependencies=no\n\
          After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
          Conflicts=shutdown.target\n\
-         Before={name}-sysext-selinux.service shutdown.target\n\
+         Before={labels}shutdown.target\n\
          \n\
          [Service]\n\
          Type=oneshot\n\

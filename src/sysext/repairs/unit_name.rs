@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use crate::layer::Stored;
 use crate::report::Changes;
+use crate::tree::Timestamp;
 
 /// The types of units that can be enabled.
 const TYPES: [&str; 8] =
@@ -87,6 +89,23 @@ pub(super) fn version(of: impl IntoIterator<Item = Vec<u8>>) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// What tells a file of one version of an extension from that of another, by all that is known of
+/// it when its contents are stored.
+pub(super) fn trait_of<C>(path: &[u8], stored: &Stored<C>, mtime: Timestamp) -> Vec<u8> {
+    let size = match stored {
+        Stored::Sunk { size, .. } | Stored::Dropped { size } => *size,
+        Stored::Held(held) => held.size(),
+    };
+    let rest = format!(" {size} {}.{}", mtime.sec, mtime.nsec);
+    [path, rest.as_bytes()].concat()
+}
+
+/// The extension's name in that of a directory, as any program takes it.
+pub(super) fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
+    name.chars().map(plain).collect()
 }
 
 /// The directory of a unit's drop-ins, beside it; none if there is no room for its name.
