@@ -340,7 +340,7 @@ fn systemd_reads_the_units_that_are_added() {
     assert_eq!(
         drop_in,
         "[Unit]\nUpholds=demo.service\nUpholds=inst@a\\x2db.service\n\
-         Upholds=a\\x20b\\x25\\x40-sysext-multi-user-target.target\n"
+         Upholds=a\\x20b\\x25\\x40-sysext-multi-user-target-once-service.target\n"
     );
     assert_eq!(
         fs::read_link(units.join("also.service")).expect("an alias"),
@@ -440,13 +440,108 @@ fn an_image_and_its_reference_are_explained_alike() {
     drafted["warnings"] = of_image["warnings"].clone();
     assert_eq!(drafted, of_image);
     let starts = of_image["starts"].to_string();
-    for unit in ["demo.service", "once.service", "inst@a", "demo-sysext-setup.service"] {
+    for unit in ["demo.service", "once.service", "inst@a", "demo-sysext-setup-"] {
         assert!(starts.contains(unit), "{unit} in {starts}");
     }
     let text = explain("demo.raw", &[]).stdout;
     for part in ["user demo, id 977", "directory /var/lib/demo", "/etc/demo/demo.conf, a copy"] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+/// Debian's policy has a boolean for what Fedora's allows.
+#[test]
+fn a_copy_to_var_that_debians_policy_forbids_is_told() {
+    let boolean = "setsebool -P systemd_tmpfiles_manage_all on";
+    let warnings = |policy: &str, layer: Tarball| {
+        let mut base = Tarball::new().dir("usr").dir("usr/lib").dir("etc").dir("etc/selinux");
+        base = base.file("usr/lib/os-release", b"ID=example\nVERSION_ID=1\n");
+        base = base.file("etc/selinux/config", format!("SELINUXTYPE={policy}\n").as_bytes());
+        for directory in ["", "/contexts", "/contexts/files"] {
+            base = base.dir(&format!("etc/selinux/{policy}{directory}"));
+        }
+        let contexts = format!("etc/selinux/{policy}/contexts/files/file_contexts");
+        let base = base.file(&contexts, b"/.*\tsystem_u:object_r:default_t:s0\n").finish();
+        let layer = layer.finish();
+        let mut layout = Layout::new();
+        layout.add_image(&Image::of_blobs(&[(gzip(&base), base), (gzip(&layer), layer)]));
+        let more = ["--insecure-skip-signature", "-o", "demo.raw", "--json"];
+        let report = Workdir::new().converts([layout.reference().as_str()].iter().chain(&more));
+        report.json()["warnings"].to_string()
+    };
+    let state = || Tarball::minimal().dir("var").dir("var/lib").dir("var/lib/demo");
+    let with_a_file = || state().file("var/lib/demo/state", b"state");
+    assert!(warnings("default", with_a_file()).contains(boolean));
+    assert!(!warnings("targeted", with_a_file()).contains(boolean));
+    assert!(!warnings("default", state()).contains(boolean));
+}
+
+/// systemd 262 waits for them before it has merged, and they for that.
+#[test]
+fn units_that_a_release_file_restarts_are_told() {
+    let release = "usr/lib/extension-release.d/extension-release.demo";
+    let layer = layer()
+        .dir("usr/lib/extension-release.d")
+        .file(release, b"ID=example\nEXTENSION_RESTART_UNITS=demo.service\n");
+    let report = convert(&Workdir::new(), layer, &[]).json();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("EXTENSION_RESTART_UNITS=demo.service: at boot"), "{warnings}");
+}
+
+/// Memberships that only gshadow has, of a user of the layer.
+#[test]
+fn memberships_of_gshadow_are_made() {
+    let layer = Tarball::minimal()
+        .dir("etc")
+        .file("etc/passwd", b"demo:x:977:977::/:/bin/sh\n")
+        .file("etc/group", b"demo:x:977:\n")
+        .file("etc/gshadow", b"demo:!::\ndialout:!::demo,base\n");
+    let work = Workdir::new();
+    convert(&work, layer, &[]);
+    let root = need!(host(&work, "host"), "no fsck.erofs of Debian forky");
+    let lines = text(&root, "usr/lib/sysusers.d/demo-sysext.conf");
+    assert_eq!(lines, "g demo 977\nu demo 977 - / /bin/sh\nm demo dialout\n");
+}
+
+/// A unit that a repair adds is nothing to a host that does not read it.
+#[test]
+fn every_repair_that_adds_a_unit_reloads_the_manager() {
+    for (repairs, unit) in [("caches", "caches"), ("selinux", "selinux"), ("units", "setup")] {
+        let layer = ["usr/lib", "usr/lib/tmpfiles.d", "usr/share", "usr/share/glib-2.0"]
+            .iter()
+            .chain(&["usr/share/glib-2.0/schemas", "usr/share/selinux"])
+            .fold(Tarball::minimal(), |tar, directory| tar.dir(directory))
+            .file("usr/lib/tmpfiles.d/x.conf", b"d /var/lib/x\n")
+            .file("usr/share/glib-2.0/schemas/x.gschema.xml", b"")
+            .file("usr/share/selinux/x.pp", b"");
+        let work = Workdir::new();
+        let report = convert(&work, layer, &["--repairs", repairs]).json();
+        let added = report["changes"].to_string();
+        assert!(added.contains(&format!("demo-sysext-{unit}")), "{added}");
+        let release = report["extension"]["release"].to_string();
+        assert!(release.contains("EXTENSION_RELOAD_MANAGER"), "{repairs}: {release}");
+    }
+}
+
+/// Links of presets in usr stay without repairs, but start nothing that is merged at boot.
+#[test]
+fn enabling_in_usr_without_repairs_is_told() {
+    let units = "usr/lib/systemd/system";
+    let wants = format!("{units}/multi-user.target.wants");
+    let layer = ["usr/lib", "usr/lib/systemd", units, &wants]
+        .iter()
+        .fold(Tarball::minimal(), |tar, directory| tar.dir(directory))
+        .file(&format!("{units}/demo.service"), b"[Service]\nExecStart=/usr/bin/tool\n")
+        .symlink(&format!("{wants}/demo.service"), "../demo.service");
+    let work = Workdir::new();
+    let report = convert(&work, layer.clone(), &["--repairs=none"]).json();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("wants/demo.service enables demo.service"), "{warnings}");
+    convert(&work, layer, &[]);
+    let root = need!(host(&work, "host"), "no fsck.erofs of Debian forky");
+    let drop_in = text(&root, &format!("{units}/multi-user.target.d/10-demo-sysext.conf"));
+    assert_eq!(drop_in, "[Unit]\nUpholds=demo.service\n");
+    assert!(root.join(wants).join("demo.service").is_symlink());
 }
 
 /// With none of the repairs nothing is added but the release file, and all is told.

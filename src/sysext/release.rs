@@ -76,8 +76,13 @@ pub(super) fn run<C>(
         Some((variables, _)) => kept_of_shipped(variables, &fields, base)?,
         None => Default::default(),
     };
+    if let Some((key, units)) = kept.iter().find(|(key, _)| key == "EXTENSION_RESTART_UNITS") {
+        changes.warn("R5", format!("the layer's release file has {key}={units}: at boot systemd 262 waits for these units before it has merged, and for ever for those that start after systemd-sysext.service, as all with default dependencies do"));
+    }
     let reload = String::from("EXTENSION_RELOAD_MANAGER");
-    if options.repairs.has(Repair::Units)
+    // Each of them adds units.
+    let adds = [Repair::Units, Repair::Caches, Repair::Selinux];
+    if adds.into_iter().any(|repair| options.repairs.has(repair))
         && repairs::needs_reload(work)
         && !kept.iter().any(|(key, _)| *key == reload)
     {

@@ -70,14 +70,20 @@ const CACHES: &[&str] = &[
     "usr/lib/modules/*/modules.softdep.bin",
     "usr/lib/modules/*/modules.devname",
     "usr/lib/modules/*/modules.devname.bin",
+    "usr/lib/modules/*/modules.weakdep",
+    "usr/lib/modules/*/modules.weakdep.bin",
+    "usr/lib/modules/*/modules.builtin.bin",
+    "usr/lib/modules/*/modules.builtin.alias.bin",
     "usr/lib/udev/hwdb.bin",
     "usr/lib/locale/locale-archive",
     "usr/share/info/dir",
     "usr/lib/.build-id",
     "usr/lib64/gdk-pixbuf-2.0/*/loaders.cache",
     "usr/lib/gdk-pixbuf-2.0/*/loaders.cache",
+    "usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache",
     "usr/lib64/gio/modules/giomodule.cache",
     "usr/lib/gio/modules/giomodule.cache",
+    "usr/lib/*/gio/modules/giomodule.cache",
 ];
 
 /// Relative to `etc` or `usr/etc`.
@@ -289,6 +295,11 @@ mod tests {
             "usr/lib/.build-id/ab/cdef",
             "usr/share/info/dir",
             "usr/lib64/gdk-pixbuf-2.0/2.10.0/loaders.cache",
+            // As Debian has them, and what depmod writes since kmod 30.
+            "usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0/2.10.0/loaders.cache",
+            "usr/lib/x86_64-linux-gnu/gio/modules/giomodule.cache",
+            "usr/lib/modules/6.1/modules.weakdep",
+            "usr/lib/modules/6.1/modules.builtin.alias.bin",
         ] {
             assert!(cache(path.as_bytes()).is_some(), "{path}");
         }

@@ -10,7 +10,7 @@ use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions, rules};
-use crate::tree::{Content, is_within, split};
+use crate::tree::{Content, components, is_within, split};
 
 /// One kind of cache.
 struct Cache {
@@ -18,19 +18,36 @@ struct Cache {
     is: fn(&[u8]) -> bool,
     /// What the host may miss without.
     missed: &'static str,
-    /// What computes it anew (for a shell), and the directory that can be written.
-    rebuild: Option<(&'static str, &'static str)>,
+    remedy: Remedy,
 }
+
+enum Remedy {
+    /// What computes it anew (for a shell), and the directory that can be written.
+    Rebuild { command: &'static str, directory: &'static str },
+    /// Its readers look at no place that can be written; what helps all the same.
+    Otherwise(&'static str),
+}
+
+use Remedy::{Otherwise, Rebuild};
 
 fn ends(path: &[u8], top: &[u8], names: &[&[u8]]) -> bool {
     is_within(path, top) && split(path).is_some_and(|(_, name)| names.contains(&name))
 }
 
+/// Whether a path is in a directory of this name, or is such a directory.
+fn has(path: &[u8], directory: &[u8]) -> bool {
+    components(path).any(|name| name == directory)
+}
+
 const CACHES: &[Cache] = &[
     Cache {
-        is: |path| ends(path, b"usr/share/icons", &[b"icon-theme.cache"]),
-        missed: "the icons of the extension in programs that trust the theme's cache",
-        rebuild: None,
+        is: |path| is_within(path, HICOLOR) || ends(path, b"usr/share/icons", &[ICONS]),
+        missed: "the icons of the extension, where the theme's cache is newer than its directory",
+        // A second directory of the theme without a cache: its readers look for files there.
+        remedy: Rebuild {
+            command: "ln -sfn /usr/share/icons/hicolor/*/ /usr/local/share/icons/hicolor/",
+            directory: "/usr/local/share/icons/hicolor",
+        },
     },
     Cache {
         is: |path| {
@@ -39,32 +56,39 @@ const CACHES: &[Cache] = &[
                     && path.ends_with(b".gschema.xml"))
         },
         missed: "the settings of the extension (GSettings)",
-        rebuild: Some((
-            "glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
-            "/usr/local/share/glib-2.0/schemas",
-        )),
+        remedy: Rebuild {
+            command: "glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
+            directory: "/usr/local/share/glib-2.0/schemas",
+        },
     },
     Cache {
         is: |path| path == b"usr/share/applications/mimeinfo.cache",
         missed: "which types of files the extension's applications open",
-        rebuild: None,
+        // A cache is made of the files beside it.
+        remedy: Rebuild {
+            command: "ln -sf /usr/share/applications/*.desktop /usr/local/share/applications/ && update-desktop-database /usr/local/share/applications",
+            directory: "/usr/local/share/applications",
+        },
     },
     Cache {
         is: |path| is_within(path, b"usr/share/mime"),
         missed: "the types of files that the extension defines",
-        // A database is made of the packages beside it.
-        rebuild: Some((
-            "ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime",
-            "/usr/local/share/mime/packages",
-        )),
+        remedy: Rebuild {
+            command: "ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime",
+            directory: "/usr/local/share/mime/packages",
+        },
     },
     Cache {
         is: |path| {
             let name = split(path).map_or(&b""[..], |(_, name)| name);
-            is_within(path, b"usr/lib/modules") && name.starts_with(b"modules.dep")
+            is_within(path, b"usr/lib/modules")
+                && (name.starts_with(b"modules.dep")
+                    || [&b".ko"[..], b".ko.xz", b".ko.zst", b".ko.gz"]
+                        .iter()
+                        .any(|end| name.ends_with(end)))
         },
-        missed: "the extension's kernel modules: modprobe does not find them (insmod does)",
-        rebuild: None,
+        missed: "the extension's kernel modules by name, and what they depend on",
+        remedy: Otherwise("modprobe takes a path, too"),
     },
     Cache {
         is: |path| {
@@ -73,42 +97,52 @@ const CACHES: &[Cache] = &[
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
-        rebuild: Some(("systemd-hwdb update", "/etc/udev")),
+        remedy: Rebuild { command: "systemd-hwdb update", directory: "/etc/udev" },
     },
     Cache {
         is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
         missed: "nothing, but programs look for the extension's fonts longer at first",
-        rebuild: Some(("fc-cache -s", "/var/cache/fontconfig")),
+        remedy: Rebuild { command: "fc-cache -s", directory: "/var/cache/fontconfig" },
     },
     Cache {
         is: |path| {
-            path.windows(14).any(|part| part == b"gdk-pixbuf-2.0")
-                && path.ends_with(b"/loaders.cache")
+            has(path, b"gdk-pixbuf-2.0")
+                && (path.ends_with(b"/loaders.cache")
+                    || (has(path, b"loaders") && path.ends_with(b".so")))
         },
         missed: "the image formats that the extension's loaders read",
-        rebuild: None,
+        remedy: Otherwise(
+            "gdk-pixbuf-query-loaders >FILE makes one for programs with GDK_PIXBUF_MODULE_FILE=FILE",
+        ),
     },
     Cache {
         is: |path| path.ends_with(b"/gio/modules/giomodule.cache"),
-        missed: "nothing, if the extension's modules are newer than the host's cache",
-        rebuild: None,
+        missed: "nothing: programs load the extension's GIO modules when they start, rather than when they need them",
+        remedy: Otherwise("nothing has to be done"),
     },
     Cache {
         is: |path| path == b"usr/lib/locale/locale-archive",
-        missed: "the locales of the extension",
-        rebuild: None,
+        missed: "the locales in it",
+        remedy: Otherwise(
+            "a locale in a directory of its own is found (localedef --no-archive, in the build)",
+        ),
     },
     Cache {
         is: |path| path == b"usr/share/info/dir",
         missed: "the extension's manuals in the list of info",
-        rebuild: None,
+        remedy: Otherwise("info finds each by its name"),
     },
     Cache {
         is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
         missed: "libraries in the directories that the extension adds",
-        rebuild: Some(("ldconfig", "/etc")),
+        remedy: Rebuild { command: "ldconfig", directory: "/etc" },
     },
 ];
+
+/// The theme that every other one falls back to, where packages put their icons.
+const HICOLOR: &[u8] = b"usr/share/icons/hicolor";
+
+const ICONS: &[u8] = b"icon-theme.cache";
 
 pub(super) fn run<C>(
     work: &mut Work<C>,
@@ -118,14 +152,15 @@ pub(super) fn run<C>(
 ) -> Result<(), Error> {
     // Of each cache: its first file, and whether a file of it is kept, which shadows the host's.
     let mut found: Vec<(Option<Vec<u8>>, bool)> = vec![(None, false); CACHES.len()];
+    // And what tells one version of the extension from another.
+    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        if !matches!(entry.inode.content, Content::Regular(_)) {
-            continue;
-        }
+        let Content::Regular(stored) = &entry.inode.content else { continue };
         for (cache, (first, is_kept)) in CACHES.iter().zip(&mut found) {
             if (cache.is)(&entry.path) {
                 *is_kept |= options.keep_caches && rules::cache(&entry.path).is_some();
                 first.get_or_insert_with(|| entry.path.clone());
+                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         }
     }
@@ -134,24 +169,25 @@ pub(super) fn run<C>(
         let (Some(path), false) = found else { continue };
         let path = Escaped(path);
         let missed = cache.missed;
-        match cache.rebuild {
-            None => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written")),
-            Some((command, directory)) if options.repairs.has(Repair::Caches) => {
+        match cache.remedy {
+            Otherwise(hint) => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written; {hint}")),
+            Rebuild { command, directory } if options.repairs.has(Repair::Caches) => {
                 commands.insert((command, directory));
             }
-            Some((command, directory)) => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
+            Rebuild { command, directory } => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
         }
     }
     if commands.is_empty() {
         return Ok(());
     }
-    let name = unit_name::escape(&options.name);
-    let unit = format!("{name}-sysext-caches.service");
+    let unit = format!("caches-{}.service", unit_name::version(inputs));
+    let unit = unit_name::added(&options.name, &unit, "R19", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let of = quote::description(&options.name);
     let mut text = format!(
         "[Unit]\n\
          Description=Caches for the system extension {of} (oci2sysext)\n\
-         After=local-fs.target systemd-sysext.service {name}-sysext-setup.service\n\
+         After=local-fs.target systemd-sysext.service\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
@@ -159,7 +195,8 @@ pub(super) fn run<C>(
     );
     for (command, directory) in &commands {
         // A shell has a domain of its own under SELinux, whatever the program's label.
-        let _ = writeln!(text, "ExecStart=-/bin/sh -c 'mkdir -p {directory} && {command}'");
+        let script = quote::exec(format!("mkdir -p {directory} && {command}").as_bytes());
+        let _ = writeln!(text, "ExecStart=-/bin/sh -c {script}");
     }
     let why = commands
         .iter()

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::packaged;
 use crate::base::Base;
 use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::report::Changes;
 use crate::sysext::rules;
-use crate::sysext::work::{Work, read_held, subtree};
+use crate::sysext::work::{Work, read_held};
 
 /// Ids that sysusers.d files of the extension pin.
 #[derive(Default)]
@@ -19,7 +20,7 @@ struct Pinned {
 impl Pinned {
     fn read<C>(work: &Work<C>, limits: &Limits) -> Self {
         let mut pinned = Self::default();
-        for path in subtree(&work.tree, rules::SYSUSERS) {
+        for path in packaged::files(work, rules::SYSUSERS) {
             let Some(text) = read_held(&work.tree, &path, limits.text_file) else { continue };
             for line in String::from_utf8_lossy(&text).lines() {
                 let mut words = line.split_whitespace();

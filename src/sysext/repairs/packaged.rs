@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::limits::Limits;
 use crate::sysext::rules;
-use crate::sysext::work::{Work, read_held, resolve, subtree};
-use crate::tree::split;
+use crate::sysext::work::{Work, read_held, resolve};
+use crate::tree::{join, split};
 
 /// Names that sysusers.d files make: `u` and `g` lines, and both names of `m`.
 pub(super) fn accounts<C>(work: &Work<C>, limits: &Limits) -> BTreeSet<Vec<u8>> {
@@ -45,9 +45,10 @@ pub(super) fn covers(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
     false
 }
 
-/// The files of such a directory.
+/// The files of such a directory; systemd looks at none further below.
 pub(super) fn files<C>(work: &Work<C>, directory: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    subtree(&work.tree, directory).into_iter().filter(|path| path.ends_with(b".conf"))
+    let entries = work.tree.entries(directory).filter(|(name, _)| name.ends_with(b".conf"));
+    entries.map(|(name, _)| join(directory, name)).collect::<Vec<_>>().into_iter()
 }
 
 fn lines<C>(work: &Work<C>, directory: &[u8], limits: &Limits) -> Vec<Vec<u8>> {

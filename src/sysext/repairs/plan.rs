@@ -21,6 +21,8 @@ pub(in crate::sysext) struct Plan {
     upheld: BTreeMap<(&'static str, String), BTreeMap<String, Upheld>>,
     /// Drop-ins of the extension's own services: settings of `[Unit]`.
     own: BTreeMap<String, BTreeSet<String>>,
+    /// The unit that loads policy, and labels what others have made.
+    pub loads_policy: Option<String>,
 }
 
 #[derive(Debug)]
@@ -50,19 +52,24 @@ impl Plan {
         settings.extend([format!("Wants={other}"), format!("After={other}")]);
     }
 
-    /// Writes the drop-ins. What ends by itself is wanted by a target that is upheld: it starts
-    /// once with the target, and not again whenever it has ended.
+    /// Writes the drop-ins. What ends by itself is wanted by a target of its own that is upheld: it
+    /// starts once with the target, and not again whenever it has ended; nor when another version of
+    /// the extension brings another such unit.
     pub fn write<C>(
         self,
         work: &mut Work<C>,
         options: &SysextOptions<'_>,
         changes: &mut Changes,
     ) -> Result<(), Error> {
-        let name = unit_name::escape(&options.name);
-        let drop_in = |directory: &str, unit: &str| {
-            format!("{directory}/{unit}.d/10-{}-sysext.conf", options.name)
+        let drop_in = |directory: &str, unit: &str, changes: &mut Changes| {
+            let below = unit_name::drop_ins(unit);
+            if below.is_none() {
+                changes.warn("R22", format!("{unit} has too long a name for a drop-in, which would start what the extension needs with it: give it a shorter one"));
+            }
+            Some(format!("{directory}/{}/10-{}-sysext.conf", below?, options.name))
         };
         for ((directory, by), units) in &self.upheld {
+            let Some(path) = drop_in(directory, by, changes) else { continue };
             let rule = units.values().map(|upheld| upheld.rule).max().unwrap_or_default();
             let causes: Vec<_> = units
                 .iter()
@@ -74,23 +81,17 @@ impl Plan {
             for (unit, _) in units.iter().filter(|(_, upheld)| !upheld.is_brief) {
                 let _ = writeln!(text, "Upholds={unit}");
             }
-            if !brief.is_empty() {
-                let target = format!("{name}-sysext-{}.target", by.replace(['.', '@'], "-"));
-                if unit_name::parse(target.as_bytes()).is_none() {
-                    changes.warn(
-                        "R22",
-                        format!("{by} is too long a name to start {} with it", brief.join(", ")),
-                    );
+            for unit in brief {
+                let plain = |name: &str| name.replace(['.', '@'], "-");
+                let target = format!("{}-{}.target", plain(by), plain(unit));
+                let Some(target) = unit_name::added(&options.name, &target, "R22", changes) else {
                     continue;
-                }
+                };
                 let of = quote::description(&options.name);
-                let mut wants = format!(
-                    "[Unit]\nDescription=Units of the system extension {of} that end by themselves\nDefaultDependencies=no\n"
+                let wants = format!(
+                    "[Unit]\nDescription=A unit of the system extension {of} that ends by itself\nDefaultDependencies=no\nWants={unit}\n"
                 );
-                for unit in &brief {
-                    let _ = writeln!(wants, "Wants={unit}");
-                }
-                let why = format!("starts {} once: it ends by itself", brief.join(", "));
+                let why = format!("starts {unit} once: it ends by itself");
                 work.add_file(
                     &format!("{directory}/{target}"),
                     wants.into_bytes(),
@@ -101,7 +102,7 @@ impl Plan {
                 let _ = writeln!(text, "Upholds={target}");
             }
             work.add_file(
-                &drop_in(directory, by),
+                &path,
                 text.into_bytes(),
                 options.created,
                 (rule, causes.join("; ")),
@@ -109,18 +110,13 @@ impl Plan {
             )?;
         }
         for (service, settings) in &self.own {
+            let Some(path) = drop_in(SYSTEM, service, changes) else { continue };
             let mut text = String::from("[Unit]\n");
             for setting in settings {
                 let _ = writeln!(text, "{setting}");
             }
             let why = "its accounts, files and policy are there before it starts".to_owned();
-            work.add_file(
-                &drop_in(SYSTEM, service),
-                text.into_bytes(),
-                options.created,
-                ("R22", why),
-                changes,
-            )?;
+            work.add_file(&path, text.into_bytes(), options.created, ("R22", why), changes)?;
         }
         Ok(())
     }

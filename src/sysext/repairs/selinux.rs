@@ -31,13 +31,14 @@ pub(super) fn run<C>(
     let policy_type = base.policy().map(|policy| policy.policy_type.as_bytes());
     let mut rewritten = None;
     let mut modules = Vec::new();
+    // What tells one version of the extension from another.
+    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        if !matches!(entry.inode.content, Content::Regular(_)) {
-            continue;
-        }
+        let Content::Regular(stored) = &entry.inode.content else { continue };
         if is_module(&entry.path) {
             if is_of_type(&entry.path, policy_type) {
                 modules.push([b"/", &entry.path[..]].concat());
+                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         } else if rewritten.is_none() && is_policy(&entry.path) {
             rewritten = Some(entry.path);
@@ -67,10 +68,26 @@ pub(super) fn run<C>(
         }
         return Ok(());
     }
-    let name = unit_name::escape(&options.name);
-    let unit = format!("{name}-sysext-selinux.service");
+    modules.retain(|path| {
+        let is_name = module_name(path);
+        if !is_name {
+            let path = Escaped(path);
+            changes.warn("R34", format!("{path} is no name of a policy module (a letter, then letters, digits, dots, dashes and underscores), and semodule would refuse all modules for it: load it by hand"));
+        }
+        is_name
+    });
+    if modules.is_empty() {
+        return Ok(());
+    }
+    let unit = format!("selinux-{}.service", unit_name::version(inputs));
+    let unit = unit_name::added(&options.name, &unit, "R34", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
-    let text = unit_text(&name, &quote::description(&options.name), &arguments.join(" "));
+    let text = unit_text(
+        &unit_name::plain(&options.name),
+        &quote::description(&options.name),
+        &arguments.join(" "),
+    );
     let services = units::services(work, base);
     let why = format!(
         "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
@@ -80,6 +97,7 @@ pub(super) fn run<C>(
     work.add_file(&path, text.into_bytes(), options.created, ("R34", why), changes)?;
     let cause = ("R34", "policy modules".to_owned());
     plan.uphold(SYSTEM, "sysinit.target", &unit, true, cause);
+    plan.loads_policy = Some(unit.clone());
     for service in services {
         plan.start_after(&service, &unit);
     }
@@ -95,15 +113,15 @@ fn unit_text(name: &str, of: &str, modules: &str) -> String {
 Description=SELinux policy of the system extension {of} (oci2sysext)
 DefaultDependencies=no
 ConditionSecurity=selinux
-After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service {name}-sysext-setup.service
+After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service
 Conflicts=shutdown.target
 Before=shutdown.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-StateDirectory=%N
-RuntimeDirectory=%N
+StateDirectory={name}-sysext-selinux
+RuntimeDirectory={name}-sysext-selinux
 ExecCondition=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$RUNTIME_DIRECTORY/now"; ! cmp -s "$$RUNTIME_DIRECTORY/now" "$$STATE_DIRECTORY/loaded"' sh {modules}
 ExecStart=/bin/sh -c '. /etc/selinux/config; cp "/etc/selinux/$$SELINUXTYPE/contexts/files/file_contexts" "$$RUNTIME_DIRECTORY/"'
 ExecStart=/usr/sbin/semodule -i {modules}
@@ -116,6 +134,16 @@ ExecStart=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$STA
 fn is_module(path: &[u8]) -> bool {
     is_within(path, MODULES)
         && [&b".pp"[..], b".pp.bz2", b".cil", b".cil.bz2"].iter().any(|end| path.ends_with(end))
+}
+
+/// Whether semodule takes the module of a file by its name; it installs all that it is given, or
+/// none.
+fn module_name(path: &[u8]) -> bool {
+    let (_, name) = split(path).unwrap_or_default();
+    let name = name.strip_suffix(b".bz2").unwrap_or(name);
+    let name = name.strip_suffix(b".pp").or_else(|| name.strip_suffix(b".cil")).unwrap_or(name);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(plain)
 }
 
 /// Whether a module is for this type of policy, or for any.

@@ -1,7 +1,8 @@
 //! Accounts and files before services: systemd-sysusers does not wait for extensions at boot, and
 //! nothing runs it, or systemd-tmpfiles, when an extension is merged later. So one unit runs both
 //! for what the extension brings, and the extension's services start after it (R24, R25). At boot
-//! systemd-tmpfiles-setup runs between merging and that unit, and makes the accounts first.
+//! systemd-tmpfiles-setup runs between merging and that unit, and makes the accounts first. Its name
+//! is another when the files say something else, so that it runs for another version, too.
 
 use std::fmt::Write;
 
@@ -9,9 +10,12 @@ use super::plan::{Plan, SYSTEM};
 use super::{Repair, packaged, quote, unit_name, units};
 use crate::base::Base;
 use crate::report::Changes;
-use crate::sysext::work::Work;
+use crate::sysext::work::{Work, read_held};
 use crate::sysext::{Error, SysextOptions, rules};
 use crate::tree::split;
+
+/// So many files for one run: systemd reads no line of a unit beyond 1 MiB.
+const FILES: usize = 500;
 
 const SYSUSERS: &str = "/usr/bin/systemd-sysusers --";
 const TMPFILES: &str = "/usr/bin/systemd-tmpfiles --create --";
@@ -37,29 +41,35 @@ pub(super) fn run<C>(
     if !accounts.is_empty() && !paths.is_empty() {
         let path =
             format!("{SYSTEM}/systemd-tmpfiles-setup.service.d/10-{}-sysext.conf", options.name);
-        let text = format!("[Service]\nExecStartPre=-{SYSUSERS} {}\n", accounts.join(" "));
+        let mut text = String::from("[Service]\n");
+        commands("ExecStartPre", SYSUSERS, &accounts, &mut text);
         let why = "makes the accounts before the files that they own".to_owned();
         work.add_file(&path, text.into_bytes(), options.created, ("R24", why), changes)?;
     }
-    let unit = format!("{}-sysext-setup.service", unit_name::escape(&options.name));
+    let said = [rules::SYSUSERS, rules::TMPFILES].map(|directory| packaged::files(work, directory));
+    let said = said.into_iter().flatten().flat_map(|path| {
+        let text = read_held(&work.tree, &path, options.limits.text_file);
+        [path, text.unwrap_or_default()]
+    });
+    let unit = format!("setup-{}.service", unit_name::version(said));
+    let unit = unit_name::added(&options.name, &unit, "R25", changes);
+    let Some(unit) = unit else { return Ok(()) };
     let of = quote::description(&options.name);
+    let labels = plan.loads_policy.as_deref().map_or_else(String::new, |unit| format!("{unit} "));
     let mut text = format!(
         "[Unit]\n\
          Description=Accounts and files of the system extension {of} (oci2sysext)\n\
          DefaultDependencies=no\n\
          After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
          Conflicts=shutdown.target\n\
-         Before=shutdown.target\n\
+         Before={labels}shutdown.target\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
-    for (program, files) in [(SYSUSERS, accounts), (TMPFILES, paths)] {
-        if !files.is_empty() {
-            let _ = writeln!(text, "ExecStart=-{program} {}", files.join(" "));
-        }
-    }
+    commands("ExecStart", SYSUSERS, &accounts, &mut text);
+    commands("ExecStart", TMPFILES, &paths, &mut text);
     let why = "makes accounts and files when the extension is merged".to_owned();
     let path = format!("{SYSTEM}/{unit}");
     let services = units::services(work, base);
@@ -69,4 +79,11 @@ pub(super) fn run<C>(
         plan.start_after(&service, &unit);
     }
     Ok(())
+}
+
+/// Lines that run a program for files.
+fn commands(setting: &str, program: &str, files: &[String], text: &mut String) {
+    for files in files.chunks(FILES) {
+        let _ = writeln!(text, "{setting}=-{program} {}", files.join(" "));
+    }
 }

@@ -18,6 +18,9 @@ use crate::tree::{Content, Ino, join, split};
 /// Where the files of `var` wait to be copied.
 const FACTORY: &[u8] = b"usr/share/factory";
 
+/// The type of Debian's policy, which has a boolean where Fedora's allows.
+const DEBIANS: &str = "default";
+
 pub(super) fn run<C>(
     work: &mut Work<C>,
     base: &Base,
@@ -65,6 +68,9 @@ pub(super) fn run<C>(
     }
     for (path, rule) in left_out {
         work.drop_path(&path, rule, changes);
+    }
+    if !files.is_empty() && base.policy().is_some_and(|policy| policy.policy_type == DEBIANS) {
+        changes.warn("R25", "Debian's SELinux policy, when it is enforced, lets systemd-tmpfiles copy no files to /var/lib: on such a host, setsebool -P systemd_tmpfiles_manage_all on".to_owned());
     }
     for (path, source, ino) in files {
         move_file(work, &path, &source, ino, changes)?;

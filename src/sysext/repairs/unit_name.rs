@@ -2,6 +2,12 @@
 
 use std::fmt::Write;
 
+use sha2::{Digest, Sha256};
+
+use crate::layer::Stored;
+use crate::report::Changes;
+use crate::tree::Timestamp;
+
 /// The types of units that can be enabled.
 const TYPES: [&str; 8] =
     [".service", ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap"];
@@ -53,6 +59,60 @@ pub(super) fn escape(name: &str) -> String {
     text
 }
 
+/// The name of a unit that a repair adds, or a warning that there is no room for it.
+pub(super) fn added(
+    of: &str,
+    what: &str,
+    rule: &'static str,
+    changes: &mut Changes,
+) -> Option<String> {
+    let unit = format!("{}-sysext-{what}", escape(of));
+    if parse(unit.as_bytes()).is_none() {
+        let problem = format!(
+            "the unit {unit} is left out: found too long a name, expected at most {LONGEST} bytes: give the extension a shorter one (--name)"
+        );
+        changes.warn(rule, problem);
+        return None;
+    }
+    Some(unit)
+}
+
+/// Digits for the name of a unit that is to run again when it has other things to do: what upholds
+/// it starts nothing that has run already, when another version of the extension is merged.
+pub(super) fn version(of: impl IntoIterator<Item = Vec<u8>>) -> String {
+    let mut hash = Sha256::new();
+    for part in of {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(4).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What tells a file of one version of an extension from that of another, by all that is known of
+/// it when its contents are stored.
+pub(super) fn trait_of<C>(path: &[u8], stored: &Stored<C>, mtime: Timestamp) -> Vec<u8> {
+    let size = match stored {
+        Stored::Sunk { size, .. } | Stored::Dropped { size } => *size,
+        Stored::Held(held) => held.size(),
+    };
+    let rest = format!(" {size} {}.{}", mtime.sec, mtime.nsec);
+    [path, rest.as_bytes()].concat()
+}
+
+/// The extension's name in that of a directory, as any program takes it.
+pub(super) fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+/// The directory of a unit's drop-ins, beside it; none if there is no room for its name.
+pub(super) fn drop_ins(unit: &str) -> Option<String> {
+    Some(format!("{unit}.d")).filter(|directory| directory.len() <= LONGEST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +139,14 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{}", bad.escape_ascii());
         }
+    }
+
+    #[test]
+    fn another_version_has_another_name() {
+        let of = |parts: &[&[u8]]| version(parts.iter().map(|part| part.to_vec()));
+        assert_eq!(of(&[b"a", b"bc"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b"a", b"bc"]), of(&[b"ab", b"c"]));
+        assert_eq!(of(&[]).len(), 8);
     }
 
     #[test]

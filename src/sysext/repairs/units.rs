@@ -324,6 +324,10 @@ fn tell<C>(work: &Work<C>, changes: &mut Changes) {
         let (directory, _) = split(&link.path).unwrap_or_default();
         told.insert(link.path.clone(), (link.name.clone(), directory.to_vec()));
     }
+    for link in links(work, SYSTEM) {
+        let path = Escaped(&link.path);
+        changes.warn("R22", format!("{path} enables {}, which systemd may see too late to start it: start it on the host", Escaped(&link.name)));
+    }
     for (unit, directory) in told.values() {
         changes.warn(
             "R22",

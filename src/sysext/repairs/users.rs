@@ -141,6 +141,9 @@ pub(super) fn run<C>(
         }
         match new_user(user, &found.unlocked, &names) {
             Ok((name, line)) => {
+                if !user.comment.is_empty() && quote::sysusers(&user.comment).is_none() {
+                    changes.warn("R24", format!("{path} adds the user {name}, whose comment no line can hold: it is left out"));
+                }
                 names.users.insert(user.uid, name.to_owned());
                 made.insert(&user.name);
                 lines.add(line, format!("the user {name} is added by {path}"));
@@ -250,12 +253,20 @@ fn new_user<'a>(
         path => Err(format!("found the {what} {}, expected an absolute path", Escaped(path))),
     };
     let (home, shell) = (path("home", &user.home)?, path("shell", &user.shell)?);
+    if user.shell.ends_with(b"/") {
+        return Err(format!("found the shell {}, expected a file", Escaped(&user.shell)));
+    }
     Ok((name, format!("u {name} {id} {comment} {home} {shell}")))
 }
 
-/// Whether a path is absolute, without `.` and `..` (systemd refuses a whole line for them).
+/// As long as the kernel takes a path, less the NUL.
+const LONGEST_PATH: usize = 4095;
+
+/// Whether a path is absolute, without `.` and `..`, and not too long (systemd refuses a whole
+/// line for them).
 fn is_normal(path: &[u8]) -> bool {
     path.starts_with(b"/")
+        && path.len() <= LONGEST_PATH
         && !path.split(|&byte| byte == b'/').any(|name| matches!(name, b"." | b".."))
 }
 
