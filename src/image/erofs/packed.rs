@@ -149,8 +149,8 @@ impl Writer {
                 start += segment.length();
                 zero(&self.file, segment.start, segment.stored)?;
                 let follows = if segments.peek().is_some() { Follows::Rest } else { Follows::More };
-                let squeezed = squeezer.squeeze(self.spare.with(input), follows);
-                self.append_packed(chain, squeezed, follows)?;
+                let clusters = squeezer.squeeze(self.spare.with(input), follows);
+                self.append_packed(chain, clusters, follows)?;
             }
         }
         Ok(())

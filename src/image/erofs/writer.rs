@@ -209,12 +209,11 @@ impl Writer {
             }
             Pending::Small { record, bytes } => {
                 self.waiting -= bytes.len().max(MINIMUM);
-                match self.pack(&bytes)? {
-                    Some(tail) => self.set_tail(record, tail),
-                    None => {
-                        let buffers = Buffers { input: bytes, output: Vec::new() };
-                        self.append(record, true, Squeezed::Plain(buffers))?;
-                    }
+                if let Some(tail) = self.pack(&bytes)? {
+                    self.set_tail(record, tail);
+                } else {
+                    let buffers = Buffers { input: bytes, output: Vec::new() };
+                    self.append(record, true, Squeezed::Plain(buffers))?;
                 }
             }
             Pending::Discard { record } => self.discard(record),

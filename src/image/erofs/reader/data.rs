@@ -64,8 +64,9 @@ pub enum Source {
     Plain { position: u64 },
     /// Nowhere: zeros.
     Hole,
-    /// In the image, as they are, but each at its place in the block.
-    Interlaced { position: u64 },
+    /// In the image, as they are, but the first of them, up to where a block of the contents
+    /// ends, behind the others.
+    Interlaced { position: u64, length: u64 },
     /// In the image, compressed.
     Compressed { position: u64, length: u64, algorithm: u8, partial: bool },
     /// In the packed inode.
@@ -112,7 +113,10 @@ impl<'a> File<'a> {
             match extent.source {
                 Source::Hole => {}
                 Source::Plain { position } => self.reader.expect(position, extent.length)?,
-                Source::Interlaced { position } => self.reader.expect(position, BLOCK)?,
+                Source::Interlaced { position, length } => {
+                    self.expect_sizes(extent.length, length)?;
+                    self.reader.expect(position, length)?;
+                }
                 Source::Compressed { position, length, algorithm, .. } => {
                     self.expect_sizes(extent.length, length)?;
                     self.expect_algorithm(algorithm)?;
@@ -314,14 +318,19 @@ impl<'a> File<'a> {
                     )));
                 }
             }
-            Source::Interlaced { position } => {
-                if extent.length > BLOCK {
-                    return Err(corrupt(format!("found a long plain cluster in inode {nid}")));
-                }
-                bytes = vec![0; size(BLOCK)];
-                self.reader.read_at(&mut bytes, position)?;
-                bytes.rotate_left(size(extent.start % BLOCK));
-                bytes.truncate(size(extent.length));
+            Source::Interlaced { position, length } => {
+                self.expect_sizes(extent.length, length)?;
+                self.reader.spend(extent.length)?;
+                bytes = vec![0; size(extent.length)];
+                let first = BLOCK - extent.start % BLOCK;
+                // Where they are is told by the end of the last block alone: if there are fewer
+                // than a block of the contents takes, kernels read what is in front of them.
+                let end = position.checked_add(length).ok_or_else(|| self.beyond(position))?;
+                let last = end.saturating_sub(1) / BLOCK * BLOCK;
+                let behind = last + (end % BLOCK + BLOCK - first) % BLOCK;
+                let (before, after) = bytes.split_at_mut(size(first.min(extent.length)));
+                self.reader.read_at(before, behind)?;
+                self.reader.read_at(after, position)?;
             }
             Source::Plain { .. } | Source::Hole | Source::Fragment { .. } => {}
         }

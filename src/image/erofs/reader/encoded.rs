@@ -121,8 +121,8 @@ impl Encoded {
             return Err(self.broken(position));
         }
         let interlaced = self.advise & Z_EROFS_ADVISE_INTERLACED_PCLUSTER != 0;
-        extent(if interlaced && (at | stored).is_multiple_of(BLOCK) && stored == BLOCK {
-            Source::Interlaced { position: at }
+        extent(if interlaced && (at | stored).is_multiple_of(BLOCK) {
+            Source::Interlaced { position: at, length: stored }
         } else {
             Source::Plain { position: at }
         })

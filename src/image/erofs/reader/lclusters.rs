@@ -179,8 +179,8 @@ impl Lclusters {
         if length > stored {
             return Err(self.broken(head));
         }
-        let source = if self.advises(Z_EROFS_ADVISE_INTERLACED_PCLUSTER) && stored == BLOCK {
-            Source::Interlaced { position: at }
+        let source = if self.advises(Z_EROFS_ADVISE_INTERLACED_PCLUSTER) {
+            Source::Interlaced { position: at, length: stored }
         } else {
             Source::Plain { position: at }
         };
