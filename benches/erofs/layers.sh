@@ -1,13 +1,15 @@
 #!/bin/sh
 # Makes the layers that docs/performance.md measures, from Debian packages: DIR/NAME.tar, its
-# gzip and zstd forms, and an unsigned OCI layout of each.
+# gzip and zstd forms, and a signed OCI layout of each, with a policy in its base.
 #
-#   benches/erofs/layers.sh DIR [NAME…]      small, medium, large; default: all
+#   benches/erofs/layers.sh DIR SELINUX [NAME…]      small, medium, large; default: all
 #
-# Needs apt-get, dpkg-deb, gzip, zstd, python3. The packages in DIR/debs are used if there.
+# SELINUX is a directory like Fedora's /etc/selinux. Needs apt-get, dpkg-deb, gzip, zstd, openssl,
+# python3. The packages in DIR/debs are used if there.
 set -eu
 dir=$1
-shift
+selinux=$2
+shift 2
 [ $# -gt 0 ] || set -- small medium large
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$dir/debs"
@@ -38,7 +40,7 @@ for name; do
     gzip -6 -n -c "$dir/$name.tar" >"$dir/$name.tar.gz"
     zstd -q -f -3 "$dir/$name.tar" -o "$dir/$name.tar.zst"
     for form in gz zst; do
-        python3 "$here/layout.py" "$dir/$name.tar" "$dir/$name.tar.$form" "$dir/$name.$form"
+        python3 "$here/layout.py" "$dir/$name.tar" "$dir/$name.tar.$form" "$dir/$name.$form" "$selinux"
     done
     rm -rf "$root"
     stat -c '%n %s' "$dir/$name.tar" "$dir/$name.tar.gz" "$dir/$name.tar.zst"

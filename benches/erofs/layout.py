@@ -1,17 +1,23 @@
-"""Makes an unsigned OCI layout of a base layer that names a release, and of one more layer.
+"""Makes a signed OCI layout of a base layer with a release and a policy, and of one more layer.
 
-layout.py TAR COMPRESSED LAYOUT
+layout.py TAR COMPRESSED LAYOUT SELINUX
+
+SELINUX is a directory like /etc/selinux, which the base gets. The key that the image is signed
+with is thrown away; its public half is LAYOUT/key.pub. Needs openssl.
 """
 
+import base64
 import gzip
 import hashlib
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
+import tempfile
 
-tar, compressed, layout = sys.argv[1:]
+tar, compressed, layout, selinux = sys.argv[1:]
 blobs = os.path.join(layout, "blobs", "sha256")
 os.makedirs(blobs, exist_ok=True)
 
@@ -37,9 +43,16 @@ def put_file(path, media_type):
     return {"mediaType": media_type, "digest": "sha256:" + digest, "size": os.path.getsize(path)}
 
 
+def plain(info):
+    """A directory or file of the policy, whoever's it is here."""
+    info.uid = info.gid = info.mtime = 0
+    info.uname = info.gname = ""
+    return info if info.isdir() or info.isreg() else None
+
+
 base = io.BytesIO()
 with tarfile.open(fileobj=base, mode="w") as archive:
-    for name in ["usr", "usr/lib"]:
+    for name in ["usr", "usr/lib", "etc"]:
         info = tarfile.TarInfo(name)
         info.type, info.mode = tarfile.DIRTYPE, 0o755
         archive.addfile(info)
@@ -47,11 +60,13 @@ with tarfile.open(fileobj=base, mode="w") as archive:
     info = tarfile.TarInfo("usr/lib/os-release")
     info.size = len(text)
     archive.addfile(info, io.BytesIO(text))
+    archive.add(selinux, "etc/selinux", filter=plain)
 base = base.getvalue()
 
 kind = "application/vnd.oci.image.layer.v1.tar+"
 last = kind + ("zstd" if compressed.endswith(".zst") else "gzip")
 layers = [put(gzip.compress(base, mtime=0), kind + "gzip"), put_file(compressed, last)]
+config_type = "application/vnd.oci.image.config.v1+json"
 config = {
     "architecture": "amd64",
     "os": "linux",
@@ -63,12 +78,43 @@ config = {
         ],
     },
 }
-config = put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")
 manifest_type = "application/vnd.oci.image.manifest.v1+json"
-manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers}
-manifest = put(json.dumps(manifest).encode(), manifest_type)
-index = {"schemaVersion": 2, "manifests": [manifest]}
+
+
+def put_manifest(config, layers, kind):
+    config = put(json.dumps(config).encode(), config_type)
+    manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers}
+    descriptor = put(json.dumps(manifest).encode(), manifest_type)
+    descriptor["annotations"] = {"kind": "dev.cosignproject.cosign/" + kind}
+    return descriptor
+
+
+image = put_manifest(config, layers, "image")
+payload = {
+    "critical": {
+        "identity": {"docker-reference": "registry.example/bench"},
+        "image": {"docker-manifest-digest": image["digest"]},
+        "type": "cosign container image signature",
+    },
+    "optional": None,
+}
+payload = json.dumps(payload).encode()
+with tempfile.TemporaryDirectory() as work:
+    key, signed = os.path.join(work, "key"), os.path.join(work, "payload")
+    with open(signed, "wb") as file:
+        file.write(payload)
+
+    def openssl(*arguments):
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+
+    openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", key)
+    openssl("ec", "-in", key, "-pubout", "-out", os.path.join(layout, "key.pub"))
+    signature = openssl("dgst", "-sha256", "-sign", key, signed)
+layer = put(payload, "application/vnd.dev.cosign.simplesigning.v1+json")
+layer["annotations"] = {"dev.cosignproject.cosign/signature": base64.b64encode(signature).decode()}
+rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+signatures = put_manifest({"architecture": "", "os": "", "rootfs": rootfs}, [layer], "sigs")
 with open(os.path.join(layout, "index.json"), "w") as file:
-    json.dump(index, file)
+    json.dump({"schemaVersion": 2, "manifests": [image, signatures]}, file)
 with open(os.path.join(layout, "oci-layout"), "w") as file:
     json.dump({"imageLayoutVersion": "1.0.0"}, file)

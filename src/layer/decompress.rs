@@ -4,12 +4,13 @@
 
 use std::io::{self, BufReader, Read};
 
+use flate2::bufread::MultiGzDecoder;
+
 use super::source::Counted;
 use super::zstd::Frames;
 use super::{BUFFER, Problem};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, LayerCompression};
-use flate2::bufread::MultiGzDecoder;
 
 /// Decompressed bytes that are let through before `ratio` is looked at (row 45).
 const RATIO_FROM: u64 = 256 << 20;

@@ -83,7 +83,8 @@ impl Ahead {
     fn start(bytes: Uncompressed<BlobReader>) -> io::Result<Self> {
         let (filled, full) = channel();
         let (empty, to_fill) = channel();
-        for _ in 0..BUFFERS {
+        // The last is the one that the stream begins with.
+        for _ in 1..BUFFERS {
             let _ = empty.send(Vec::new());
         }
         let thread = Builder::new().name("decompress".to_owned());

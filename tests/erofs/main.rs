@@ -424,6 +424,36 @@ fn what_no_inode_has_is_not_in_the_image() {
     }
 }
 
+/// Chains of the packed inode whose segments end anywhere: with nothing left over, plain, cut short.
+#[test]
+fn chains_of_any_lengths() {
+    let tall = ["4K", "64K", "1M"].map(|cluster| options("lz4", cluster, "6.1"));
+    for (seed, options) in (1..).zip(tall.iter().cycle().take(12)) {
+        let file = NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap(), options).unwrap();
+        let mut tree = Tree::new(Stat::directory());
+        let lengths = noise(seed, 4 * 300);
+        for (n, random) in lengths.chunks(4).enumerate() {
+            let length = usize::from(u16::from_le_bytes([random[0], random[1]]));
+            let n = n as u64;
+            let bytes = match random[2] % 4 {
+                0 => noise(seed * 1000 + n, length),
+                1 => [vec![0; length], n.to_le_bytes().to_vec()].concat(),
+                2 => [noise(seed * 1000 + n, length / 2), vec![b'x'; length / 2]].concat(),
+                _ => text(seed * 1000 + n, length / 2),
+            };
+            let content = Content::Regular(store(&mut writer, &bytes));
+            let ino = tree.add(Inode { stat: Stat::directory(), content });
+            // Some are not in the image after all.
+            if random[3] % 64 > 0 || n < 200 {
+                tree.link(n.to_string().as_bytes(), ino);
+            }
+        }
+        writer.finish(&tree).unwrap_or_else(|error| panic!("{seed}: {error}: {options:?}"));
+        fsck(file.path());
+    }
+}
+
 #[test]
 fn equal_files_are_stored_once() {
     for options in variants() {

@@ -1,7 +1,7 @@
 //! A segment of a file, compressed on its own: the unit of parallel work.
 //!
-//! Segments are cut at fixed places, so the image depends neither on how many threads there are
-//! nor on which of them was faster.
+//! Where segments are cut depends on the bytes alone, so the image depends neither on how many
+//! threads there are nor on which of them was faster.
 
 use std::io;
 
@@ -10,11 +10,6 @@ use super::lz4;
 use super::options::{Plan, Tails};
 use super::{BLOCK, size};
 
-/// Bytes of input in a segment; the last one of a file may have fewer.
-///
-/// Large enough that the cut costs little (half a block for each), small enough that a dozen
-/// fit memory. A multiple of every cluster size.
-pub const SEGMENT: usize = 2 << 20;
 /// The most input that a last cluster takes to the packed inode, or to the next segment.
 pub const MAX_TAIL: usize = 512 << 10;
 /// The longest tail that fits behind any inode, whose end may need the start of the block.
@@ -191,7 +186,10 @@ impl Squeezer {
                 rest = rest.get(taken..)?;
             } else {
                 let noise = rest.get(..cluster).unwrap_or(rest);
-                let mut taken = noise_length(noise, &mut self.cluster);
+                // Where the probe was wrong, all of it: trying costs more than it saves.
+                let again = out.extents.last().is_some_and(|last| last.stored == 0);
+                let mut taken =
+                    if again { noise.len() } else { noise_length(noise, &mut self.cluster) };
                 if follows == Follows::Rest {
                     // Two extents cannot start in one block of the file.
                     taken = taken / block * block;
@@ -252,13 +250,12 @@ impl Squeezer {
 /// How many bytes at the start of what did not shrink are best left plain: up to where quick LZ4
 /// finds something.
 fn noise_length(bytes: &[u8], room: &mut [u8]) -> usize {
-    const PIECE: usize = 4 << 10;
     let mut probe = lz4::Compressor::fast();
     let mut shrinks = |piece: &[u8]| {
         let room = room.get_mut(..piece.len() / 16 * 15).unwrap_or_default();
         probe.fill(piece, room).is_some_and(|(taken, _)| taken == piece.len())
     };
-    let pieces = bytes.chunks(PIECE).enumerate();
+    let pieces = bytes.chunks(size(BLOCK)).enumerate();
     pieces.take_while(|&(n, piece)| n == 0 || !shrinks(piece)).map(|(_, piece)| piece.len()).sum()
 }
 

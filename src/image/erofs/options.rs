@@ -257,6 +257,14 @@ impl Plan {
         if self.extents { self.piece() } else { self.piece().min(256 << 10) }
     }
 
+    /// Bytes of input in a segment; the last one of a file may have fewer.
+    ///
+    /// A cut costs half a block, but for encoded extents. Small enough that a dozen fit memory, and a
+    /// multiple of every cluster size.
+    pub fn segment(self) -> usize {
+        if self.extents { 1 << 20 } else { 2 << 20 }
+    }
+
     /// The most input that one cluster of Zstandard is offered.
     pub fn piece(self) -> usize {
         if self.extents { self.cluster.bytes() } else { 2 * self.cluster.bytes() }

@@ -13,11 +13,8 @@ use super::compress::{Extent, Follows, MAX_TAIL, Squeezer};
 use super::pool::{Answer, Pool};
 use super::store::{CHAINS, Fragment, PackedSegment, Tail};
 use super::writer::{Spare, Writer, zero};
-use super::{BLOCK, codec, len, lz4, size};
+use super::{BLOCK, codec, len, lz4, size, wide};
 use crate::image::Error;
-
-/// Bytes from which on a segment is full.
-const SEGMENT: usize = 2 << 20;
 
 /// What of the packed inode is not written yet.
 #[derive(Debug, Default)]
@@ -25,7 +22,6 @@ pub struct Packed {
     chains: [Chain; CHAINS],
     /// The one that is being filled.
     current: usize,
-    length: u64,
 }
 
 #[derive(Debug, Default)]
@@ -39,35 +35,37 @@ struct Chain {
 }
 
 impl Packed {
-    /// Adds bytes at the end of a chain, unless their place could not be told in 32 bits. Then
-    /// comes [`Self::turn`].
+    /// Adds bytes at the end of a chain, unless their place could not be told in 32 bits; it is full
+    /// from `segment` bytes on. Then comes [`Self::turn`].
     pub fn add(
         &mut self,
         bytes: &[u8],
         pool: &Pool,
         spare: &mut Spare,
+        segment: usize,
     ) -> io::Result<Option<Tail>> {
+        let all: u64 = self.chains.iter().map(|chain| chain.length).sum();
         let (Some(chain), Ok(number)) =
             (self.chains.get_mut(self.current), u8::try_from(self.current))
         else {
             return Ok(None);
         };
         let (Ok(_), Ok(offset), Ok(length)) = (
-            u32::try_from(self.length + len(bytes)),
+            // Each chain is filled up to the end of a block.
+            u32::try_from(all + len(bytes) + wide(CHAINS) * BLOCK),
             u32::try_from(chain.length),
             u32::try_from(bytes.len()),
         ) else {
             return Ok(None);
         };
         if chain.buffer.capacity() == 0 {
-            chain.buffer.reserve_exact(SEGMENT + 2 * MAX_TAIL);
+            chain.buffer.reserve_exact(segment + 2 * MAX_TAIL);
         }
         chain.buffer.extend_from_slice(bytes);
         chain.length += len(bytes);
-        self.length += len(bytes);
-        if chain.buffer.len() >= SEGMENT {
-            let segment = spare.with(std::mem::take(&mut chain.buffer));
-            chain.waiting = Some(pool.ask(segment, Follows::Rest)?);
+        if chain.buffer.len() >= segment {
+            let full = spare.with(std::mem::take(&mut chain.buffer));
+            chain.waiting = Some(pool.ask(full, Follows::Rest)?);
         }
         Ok(Some(Tail::Fragment(Fragment { chain: number, offset, length })))
     }
@@ -105,7 +103,9 @@ impl Packed {
     /// Has the last segments compressed, though they are not full. Each chain ends with a block:
     /// two clusters cannot start in one.
     pub fn end(&mut self, pool: &Pool, spare: &mut Spare) -> io::Result<Vec<(usize, Answer)>> {
-        for chain in self.chains.iter_mut().filter(|chain| !chain.buffer.is_empty()) {
+        let is_open =
+            |chain: &Chain| !chain.buffer.is_empty() || !chain.length.is_multiple_of(BLOCK);
+        for chain in self.chains.iter_mut().filter(|chain| is_open(chain)) {
             let padding = size(chain.length.next_multiple_of(BLOCK) - chain.length);
             chain.buffer.resize(chain.buffer.len() + padding, 0);
             chain.length = chain.length.next_multiple_of(BLOCK);
@@ -113,11 +113,6 @@ impl Packed {
             chain.waiting = Some(pool.ask(segment, Follows::More)?);
         }
         Ok(self.waiting())
-    }
-
-    /// The lengths of the chains.
-    pub fn sizes(&self) -> [u64; CHAINS] {
-        self.chains.each_ref().map(|chain| chain.length)
     }
 }
 
@@ -161,7 +156,7 @@ impl Writer {
         let mut stored = vec![0; size(segment.stored)];
         self.file.read_exact_at(&mut stored, segment.start)?;
         let mut rest = &stored[..];
-        let mut bytes = Vec::with_capacity(SEGMENT);
+        let mut bytes = Vec::new();
         for &Extent { length, stored } in &segment.extents {
             let length = size(u64::from(length));
             if stored == 0 {

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use super::compress::{Buffers, Extent, Follows, INLINE, SEGMENT, Squeezed};
+use super::compress::{Buffers, Extent, Follows, INLINE, Squeezed};
 use super::options::{Options, Plan, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
-use super::store::{Contents, PackedSegment, Record, Run, Store, Tail};
-use super::{BLOCK, len, metadata, size, too_large, wide};
+use super::store::{CHAINS, Contents, PackedSegment, Record, Run, Store, Tail};
+use super::{BLOCK, len, metadata, size, too_large};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
 use crate::tree::{Content, Tree};
@@ -42,10 +42,14 @@ pub struct Writer {
 }
 
 /// Memory that is used again, lest each segment fetch its own from the kernel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Spare {
     inputs: Vec<Vec<u8>>,
     outputs: Vec<Vec<u8>>,
+    /// Bytes of a whole segment.
+    segment: usize,
+    /// How many segments are in use at a time.
+    most: usize,
 }
 
 impl Spare {
@@ -56,16 +60,18 @@ impl Spare {
 
     /// A segment, and a buffer for what becomes of it.
     pub(super) fn with(&mut self, input: Vec<u8>) -> Buffers {
-        Buffers { input, output: self.outputs.pop().unwrap_or_default() }
+        // A short one must not take the place of a long one.
+        let kept = if input.len() >= self.segment / 2 { self.outputs.pop() } else { None };
+        Buffers { input, output: kept.unwrap_or_default() }
     }
 
-    /// Keeps buffers that are large enough to be worth it, and no more than were in use.
+    /// Keeps buffers that whole segments can use, and no more than are in use at a time.
     fn keep(&mut self, Buffers { mut input, output }: Buffers) {
-        if input.capacity() >= SEGMENT {
+        if input.capacity() >= self.segment && self.inputs.len() < self.most {
             input.clear();
             self.inputs.push(input);
         }
-        if output.capacity() >= SEGMENT / 4 {
+        if output.capacity() >= self.segment / 4 && self.outputs.len() < self.most {
             self.outputs.push(output);
         }
     }
@@ -110,7 +116,12 @@ impl Writer {
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
-            spare: Spare::default(),
+            spare: Spare {
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                segment: plan.segment(),
+                most: options.threads.get() + CHAINS + 1,
+            },
         })
     }
 
@@ -129,7 +140,7 @@ impl Writer {
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
         while self.write_next()? {}
         self.finish_packed()?;
-        self.spare = Spare::default();
+        (self.spare.inputs, self.spare.outputs) = (Vec::new(), Vec::new());
         self.erase_unused(tree)?;
         self.align()?;
         let start = u32::try_from(self.next / BLOCK).map_err(|_| too_large())?;
@@ -158,8 +169,9 @@ impl Writer {
 
     /// Reads the next segment of at most `left` bytes.
     fn read_segment(&mut self, contents: &mut dyn Read, left: u64) -> io::Result<Vec<u8>> {
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(SEGMENT);
-        let mut segment = if length == SEGMENT { self.spare.input() } else { Vec::new() };
+        let whole = self.plan.segment();
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(whole);
+        let mut segment = if length == whole { self.spare.input() } else { Vec::new() };
         segment.resize(length, 0);
         contents.read_exact(&mut segment)?;
         Ok(segment)
@@ -192,10 +204,9 @@ impl Writer {
         // What waits is bounded by its bytes, and, as each counts as something, in number: one
         // segment for each thread, and the next.
         self.waiting += length.max(MINIMUM);
-        let most = self.options.threads.get() * SEGMENT;
-        while self.waiting > most || matches!(self.pending.front(), Some(Pending::Small { .. })) {
-            self.write_next()?;
-        }
+        let most = self.options.threads.get() * self.plan.segment();
+        let is_small = |pending: Option<&Pending>| matches!(pending, Some(Pending::Small { .. }));
+        while (self.waiting > most || is_small(self.pending.front())) && self.write_next()? {}
         Ok(())
     }
 
@@ -234,7 +245,7 @@ impl Writer {
     fn pack(&mut self, bytes: &[u8]) -> io::Result<Option<Tail>> {
         match &self.pool {
             Some(pool) if self.plan.tails == Tails::Fragments && !bytes.is_empty() => {
-                self.packed.add(bytes, pool, &mut self.spare)
+                self.packed.add(bytes, pool, &mut self.spare, self.plan.segment())
             }
             _ => Ok(None),
         }
@@ -258,7 +269,9 @@ impl Writer {
         for (chain, answer) in self.packed.end(&pool, &mut self.spare)? {
             self.append_packed(chain, answer.wait()?, Follows::More)?;
         }
-        self.store.packed_sizes = self.packed.sizes();
+        let length =
+            |segments: &Vec<PackedSegment>| segments.iter().map(PackedSegment::length).sum();
+        self.store.packed_sizes = self.store.packed.each_ref().map(length);
         Ok(())
     }
 
@@ -508,10 +521,10 @@ impl ContentSink for Writer {
 
 /// Overwrites a part of the image with zeros.
 pub(super) fn zero(file: &File, mut position: u64, stored: u64) -> io::Result<()> {
-    let zeros = vec![0; size(stored.min(wide(SEGMENT)))];
+    let zeros = vec![0; size(stored.min(1 << 20))];
     let mut left = size(stored);
     while left > 0 {
-        let piece = zeros.get(..left.min(SEGMENT)).unwrap_or(&zeros);
+        let piece = zeros.get(..left.min(zeros.len())).unwrap_or(&zeros);
         file.write_all_at(piece, position)?;
         position += len(piece);
         left -= piece.len();

@@ -323,8 +323,8 @@ impl<'a> File<'a> {
                 self.reader.spend(extent.length)?;
                 bytes = vec![0; size(extent.length)];
                 let first = BLOCK - extent.start % BLOCK;
-                // Where they are is told by the end of the last block alone: if there are fewer
-                // than a block of the contents takes, kernels read what is in front of them.
+                // Kernels count back from the end of the cluster, within its last block, even if
+                // it has fewer bytes than that.
                 let end = position.checked_add(length).ok_or_else(|| self.beyond(position))?;
                 let last = end.saturating_sub(1) / BLOCK * BLOCK;
                 let behind = last + (end % BLOCK + BLOCK - first) % BLOCK;
