@@ -301,6 +301,65 @@ fn what_cannot_be_stored_is_refused() {
     }
 }
 
+/// An image with one file.
+fn image_of(contents: &[u8], options: &Options) -> Vec<u8> {
+    let mut writer = Writer::new(tempfile::tempfile().unwrap(), options).unwrap();
+    let mut tree = Tree::new(Stat::directory());
+    let stored = writer.store(super::len(contents), &mut &*contents).unwrap();
+    add(&mut tree, "file", &Stat::directory(), Content::Regular(stored));
+    bytes_of(writer.finish(&tree).unwrap().file())
+}
+
+/// Text that shrinks, but not to nothing.
+fn numbers(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|n| format!("{} ", n.wrapping_mul(n) % 40_009).into_bytes()).collect()
+}
+
+/// Reads all of an image, whose superblock's checksum is made right before.
+fn read(mut bytes: Vec<u8>) -> Result<String, Error> {
+    bytes[1028..1032].fill(0);
+    let checksum = !crc32c::crc32c(&bytes[1024..4096]);
+    bytes[1028..1032].copy_from_slice(&checksum.to_le_bytes());
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let mut lines = String::new();
+    super::dump(&Reader::open(file)?, &Limits::default(), &mut lines)?;
+    Ok(lines)
+}
+
+/// Where the configuration of the first algorithm starts, with its length.
+const CONFIGURATION: usize = 1024 + 128;
+
+#[test]
+fn clusters_are_no_larger_than_the_superblock_says() {
+    let numbers = numbers(200_000);
+    let lz4 = image_of(&numbers, &options("lz4".parse().unwrap()));
+    let zstd = image_of(&numbers, &options("zstd".parse().unwrap()));
+    read(lz4.clone()).unwrap();
+    read(zstd.clone()).unwrap();
+    let refused = |image: &[u8], place: usize, value: u8, problem: &str| {
+        let mut image = image.to_owned();
+        assert_ne!(image[place], value);
+        image[place] = value;
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains(problem), "{place}: {error}");
+    };
+    refused(&lz4, CONFIGURATION, 13, "found 13 bytes of configuration of LZ4");
+    refused(&lz4, CONFIGURATION + 4, 15, "found 16 blocks of a cluster of LZ4");
+    refused(&lz4, CONFIGURATION + 4, 0, "found 16 blocks of a cluster of LZ4");
+    refused(&lz4, CONFIGURATION + 5, 1, "found clusters of 272 blocks");
+    refused(&zstd, CONFIGURATION + 2, 1, "found the format 1");
+    refused(&zstd, CONFIGURATION + 3, 11, "a window of 2^21 bytes");
+    refused(&zstd, CONFIGURATION + 3, 7, "found a broken Zstandard cluster");
+    // Bits of algorithms: another one, which takes the first configuration, and an unknown one.
+    let little = image_of(b"", &options("zstd".parse().unwrap()));
+    refused(&little, 1024 + 84, 1 << 2 | 1 << 3, "found 65536 bytes of configuration of Zstandard");
+    refused(&lz4, 1024 + 85, 1, "found the algorithm 8 in the superblock");
+    refused(&lz4, 1024 + 13, 200, "found a superblock of 3200 more than 128 bytes");
+    // No configurations: the same bit says that there are no large clusters.
+    refused(&lz4, 1024 + 80, lz4[1024 + 80] & !2, "found large clusters");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -7,11 +7,11 @@ use super::super::format::{
     EROFS_FEATURE_INCOMPAT_48BIT, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED,
     EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE,
     EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR, MapHeader, Z_EROFS_ADVISE_EXTENTS,
-    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_LZMA,
-    Z_EROFS_COMPRESSION_ZSTD, Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE,
-    Z_EROFS_PCLUSTER_MAX_SIZE,
+    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_ZSTD,
+    Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE, Z_EROFS_PCLUSTER_MAX_SIZE,
 };
 use super::super::{BLOCK, codec, lz4, size, wide};
+use super::algorithms::name_of;
 use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
@@ -119,7 +119,7 @@ impl<'a> File<'a> {
                 }
                 Source::Compressed { position, length, algorithm, .. } => {
                     self.expect_sizes(extent.length, length)?;
-                    self.expect_algorithm(algorithm)?;
+                    self.expect_algorithm(algorithm, position, length)?;
                     self.reader.expect(position, length)?;
                 }
                 Source::Fragment { offset } => {
@@ -294,7 +294,7 @@ impl<'a> File<'a> {
         match extent.source {
             Source::Compressed { position, length, algorithm, partial } => {
                 self.expect_sizes(extent.length, length)?;
-                self.expect_algorithm(algorithm)?;
+                self.expect_algorithm(algorithm, position, length)?;
                 self.reader.spend(extent.length.max(length))?;
                 bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
@@ -305,7 +305,10 @@ impl<'a> File<'a> {
                 let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
                 let whole = !partial && padded;
                 let decoded = match algorithm {
-                    Z_EROFS_COMPRESSION_ZSTD => codec::unzstd(block, &mut bytes, whole),
+                    Z_EROFS_COMPRESSION_ZSTD => {
+                        let log = self.reader.algorithms.zstd_window_log;
+                        codec::unzstd_within(log, block, &mut bytes, whole)
+                    }
                     Z_EROFS_COMPRESSION_DEFLATE => codec::inflate(block, &mut bytes),
                     _ if whole => lz4::decompress(block, &mut bytes),
                     _ => lz4::decompress_start(block, &mut bytes),
@@ -345,8 +348,9 @@ impl<'a> File<'a> {
         Err(corrupt(format!("found a cluster of {stored} bytes for {length} in inode {nid}")))
     }
 
-    /// Fails for an algorithm that is not known here, or that the superblock does not announce.
-    fn expect_algorithm(&self, algorithm: u8) -> Result<(), Error> {
+    /// Fails for an algorithm that is not known here, or that the superblock does not announce,
+    /// or not for clusters as large.
+    fn expect_algorithm(&self, algorithm: u8, position: u64, length: u64) -> Result<(), Error> {
         let (nid, name) = (self.state.inode.nid, name_of(algorithm));
         if !matches!(
             algorithm,
@@ -356,9 +360,18 @@ impl<'a> File<'a> {
                 "found {name} in inode {nid}, expected LZ4, DEFLATE or Zstandard"
             )));
         }
-        if !self.reader.announces(algorithm) {
+        let algorithms = &self.reader.algorithms;
+        if !algorithms.announces(algorithm) {
             return Err(corrupt(format!(
                 "found {name} in inode {nid}, which the superblock does not announce"
+            )));
+        }
+        let blocks = (position % BLOCK + length).div_ceil(BLOCK);
+        if algorithm == Z_EROFS_COMPRESSION_LZ4 && blocks > algorithms.lz4_blocks {
+            return Err(corrupt(format!(
+                "found {blocks} blocks of a cluster of {name} in inode {nid}, expected at most {} \
+                 as the superblock says",
+                algorithms.lz4_blocks
             )));
         }
         Ok(())
@@ -392,16 +405,6 @@ impl<'a> File<'a> {
         // Many files share a cluster of it.
         self.reader.packed.replace(Some(file.state));
         filled
-    }
-}
-
-fn name_of(algorithm: u8) -> String {
-    match algorithm {
-        Z_EROFS_COMPRESSION_LZ4 => "LZ4".to_owned(),
-        Z_EROFS_COMPRESSION_LZMA => "LZMA".to_owned(),
-        Z_EROFS_COMPRESSION_DEFLATE => "DEFLATE".to_owned(),
-        Z_EROFS_COMPRESSION_ZSTD => "Zstandard".to_owned(),
-        other => format!("the algorithm {other}"),
     }
 }
 
