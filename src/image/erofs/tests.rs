@@ -316,14 +316,18 @@ fn numbers(count: u32) -> Vec<u8> {
 }
 
 /// Reads all of an image, whose superblock's checksum is made right before.
-fn read(mut bytes: Vec<u8>) -> Result<String, Error> {
+fn read(bytes: Vec<u8>) -> Result<String, Error> {
+    read_within(bytes, &Limits::default())
+}
+
+fn read_within(mut bytes: Vec<u8>, limits: &Limits) -> Result<String, Error> {
     bytes[1028..1032].fill(0);
     let checksum = !crc32c::crc32c(&bytes[1024..4096]);
     bytes[1028..1032].copy_from_slice(&checksum.to_le_bytes());
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&bytes, 0).unwrap();
     let mut lines = String::new();
-    super::dump(&Reader::open(file)?, &Limits::default(), &mut lines)?;
+    super::dump(&Reader::open(file)?, limits, &mut lines)?;
     Ok(lines)
 }
 
@@ -358,6 +362,73 @@ fn clusters_are_no_larger_than_the_superblock_says() {
     refused(&lz4, 1024 + 13, 200, "found a superblock of 3200 more than 128 bytes");
     // No configurations: the same bit says that there are no large clusters.
     refused(&lz4, 1024 + 80, lz4[1024 + 80] & !2, "found large clusters");
+}
+
+/// Kernels look for the end of the padding in a cluster's first block.
+#[test]
+fn a_cluster_that_starts_with_a_block_of_zeros_is_corrupt() {
+    let numbers = numbers(200_000);
+    for codec in ["lz4", "lz4hc:9", "zstd"] {
+        let cluster_size = Some("64K".parse().unwrap());
+        let options = Options { cluster_size, ..options(codec.parse().unwrap()) };
+        let mut image = image_of(&numbers, &options);
+        read(image.clone()).unwrap();
+        image[4096..8192].fill(0);
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains("found 4096 zeros"), "{codec}: {error}");
+    }
+}
+
+#[test]
+fn a_table_of_extents_is_searched_within_the_budget() {
+    let numbers = numbers(200_000);
+    let options = Options {
+        cluster_size: Some("4K".parse().unwrap()),
+        min_kernel: "6.15".parse().unwrap(),
+        ..options("zstd".parse().unwrap())
+    };
+    let image = image_of(&numbers, &options);
+    // Each of the 280 extents takes about a dozen looks.
+    let read = |more| {
+        let layer_uncompressed = super::len(&numbers) + more;
+        read_within(image.clone(), &Limits { layer_uncompressed, ..Limits::default() })
+    };
+    read(300_000).unwrap();
+    let refused = read(100_000);
+    assert!(matches!(refused, Err(Error::Limit { name: "layer-uncompressed", .. })), "{refused:?}");
+}
+
+#[test]
+fn nothing_of_a_file_is_in_the_superblocks_block() {
+    let bytes = super::compress::noise(9000);
+    let encoded = Options {
+        cluster_size: Some("4K".parse().unwrap()),
+        min_kernel: "6.15".parse().unwrap(),
+        ..options("zstd".parse().unwrap())
+    };
+    let text = numbers(2000);
+    // How the first address is stored.
+    for (contents, options, address) in [
+        (&bytes, &options(Compression::None), &1u32.to_le_bytes()[..]),
+        (&text, &encoded, &4096u64.to_le_bytes()),
+    ] {
+        let mut image = image_of(contents, options);
+        read(image.clone()).unwrap();
+        let mut meta = [0; 4];
+        meta.copy_from_slice(&image[1024 + 40..][..4]);
+        let meta = size(u64::from(u32::from_le_bytes(meta)) * BLOCK);
+        let is_file = |inode: &usize| image[inode + 5] & 0xf0 == 0x80;
+        let file = (meta..image.len()).step_by(32).find(is_file).unwrap();
+        let place = file + image[file..].windows(address.len()).position(|w| w == address).unwrap();
+        image[place..place + address.len()].fill(0);
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains("behind the superblock's block"), "{error}");
+    }
+    let mut image = image_of(&bytes, &options(Compression::None));
+    image[1024 + 40..][..4].fill(0);
+    image[1024 + 14] = 33;
+    let error = read(image).unwrap_err().to_string();
+    assert!(error.contains("found the inode number 33"), "{error}");
 }
 
 proptest! {

@@ -230,7 +230,7 @@ impl<'a> File<'a> {
         Ok(match (&self.state.map, self.state.inode.layout) {
             (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.state.position)?,
             (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.state.position)?,
-            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
+            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat()?,
             (Map::Inode, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
             (Map::Inode, layout) => {
                 return Err(unsupported(format!("found the data layout {layout}")));
@@ -238,7 +238,7 @@ impl<'a> File<'a> {
         })
     }
 
-    fn flat(&self) -> Extent {
+    fn flat(&self) -> Result<Extent, Error> {
         let size = self.state.inode.size;
         let position = self.state.inode.first_block() * BLOCK;
         let tail = if self.state.inode.layout == EROFS_INODE_FLAT_INLINE {
@@ -247,12 +247,13 @@ impl<'a> File<'a> {
         } else {
             0
         };
-        if self.state.position < size - tail {
+        Ok(if self.state.position < size - tail {
+            self.reader.expect_data(position, self.state.inode.nid)?;
             Extent { start: 0, length: size - tail, source: Source::Plain { position } }
         } else {
             let source = Source::Plain { position: self.state.inode.body };
             Extent { start: size - tail, length: tail, source }
-        }
+        })
     }
 
     fn chunk(&self) -> Result<Extent, Error> {
@@ -283,7 +284,11 @@ impl<'a> File<'a> {
         };
         let source = match block {
             EROFS_NULL_ADDR => Source::Hole,
-            block => Source::Plain { position: u64::from(block) * BLOCK },
+            block => {
+                let position = u64::from(block) * BLOCK;
+                self.reader.expect_data(position, self.state.inode.nid)?;
+                Source::Plain { position }
+            }
         };
         Ok(Extent { start, length, source })
     }
@@ -299,10 +304,19 @@ impl<'a> File<'a> {
                 bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
-                let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
-                let skip =
-                    if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
-                let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
+                // Only LZ4 ever came without padding, behind which there may be anything.
+                let padded = algorithm != Z_EROFS_COMPRESSION_LZ4
+                    || self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
+                // Kernels look for the end of the padding in the first block only.
+                let first = size(length.min(BLOCK - position % BLOCK));
+                let start = cluster.iter().take(first).position(|&byte| byte != 0);
+                let start = if padded { start } else { Some(0) };
+                let Some(block) = start.and_then(|start| cluster.get(start..)) else {
+                    return Err(corrupt(format!(
+                        "found {first} zeros at the start of a cluster at {position}, expected \
+                         data of inode {nid}"
+                    )));
+                };
                 let whole = !partial && padded;
                 let decoded = match algorithm {
                     Z_EROFS_COMPRESSION_ZSTD => {

@@ -175,7 +175,10 @@ impl Lclusters {
                     return Ok(Extent { start, length, source: Source::Fragment { offset } });
                 }
             },
-            _ => (block * BLOCK, self.blocks_of(reader, head, kind)? * BLOCK),
+            _ => {
+                reader.expect_data(block * BLOCK, self.nid)?;
+                (block * BLOCK, self.blocks_of(reader, head, kind)? * BLOCK)
+            }
         };
         if kind != Z_EROFS_LCLUSTER_TYPE_PLAIN {
             let second = usize::from(kind == Z_EROFS_LCLUSTER_TYPE_HEAD2);

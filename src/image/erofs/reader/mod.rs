@@ -262,6 +262,7 @@ impl Reader {
         let position = nid
             .checked_mul(1 << EROFS_ISLOTBITS)
             .and_then(|offset| offset.checked_add(meta))
+            .filter(|&position| position >= superblock_end(&self.superblock))
             .ok_or_else(|| corrupt(format!("found the inode number {nid}")))?;
         Inode::read(self, nid, position)
     }
@@ -280,6 +281,17 @@ impl Reader {
         Err(corrupt(format!(
             "found a reference to {length} bytes at {position}, expected at most {} in all",
             self.length
+        )))
+    }
+
+    /// Fails if data that are not behind their inode are in the first block, which is the
+    /// superblock's. Kernels would read it, but nobody writes data there.
+    fn expect_data(&self, position: u64, nid: u64) -> Result<(), Error> {
+        if position >= BLOCK {
+            return Ok(());
+        }
+        Err(corrupt(format!(
+            "found data of inode {nid} at {position}, expected them behind the superblock's block"
         )))
     }
 
