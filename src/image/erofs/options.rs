@@ -160,7 +160,8 @@ pub struct Options {
     pub min_kernel: Kernel,
     /// How much of the image is read back before it counts as written.
     pub self_check: SelfCheck,
-    /// How many threads compress; it does not change the image.
+    /// How many threads compress; it does not change the image. Each needs about 5 MiB, so there
+    /// are no more than 16 by default.
     pub threads: NonZeroUsize,
 }
 
@@ -181,7 +182,7 @@ impl Default for Options {
             cluster_size: None,
             min_kernel: Kernel::default(),
             self_check: SelfCheck::default(),
-            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: default_threads(std::thread::available_parallelism().ok()),
         }
     }
 }
@@ -231,6 +232,12 @@ impl Options {
             shares: !compressed || kernel >= Kernel::SHARED_CLUSTERS,
         }
     }
+}
+
+/// A thread for each processor, as long as their memory is worth it.
+fn default_threads(processors: Option<NonZeroUsize>) -> NonZeroUsize {
+    const MOST: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+    processors.unwrap_or(NonZeroUsize::MIN).min(MOST)
 }
 
 /// What the options and the kernel decide.
@@ -293,6 +300,14 @@ mod tests {
         assert_eq!("1M".parse(), Ok(ClusterSize(1 << 20)));
         for text in ["", "K", "2K", "48K", "2M", "4097", "-4K", "5000M"] {
             assert!(text.parse::<ClusterSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_are_bounded_by_default() {
+        for (processors, threads) in [(None, 1), (Some(2), 2), (Some(16), 16), (Some(256), 16)] {
+            let processors = processors.map(|n| NonZeroUsize::new(n).unwrap());
+            assert_eq!(default_threads(processors).get(), threads);
         }
     }
 
