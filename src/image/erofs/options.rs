@@ -208,6 +208,18 @@ impl Options {
         None
     }
 
+    /// Says what the kernel of a host may lack though its version is recent enough (R10).
+    pub fn warning(&self) -> Option<String> {
+        matches!(self.compression, Compression::Zstd(_)).then(|| {
+            let extents = if self.plan().extents { " and encoded extents (48bit)" } else { "" };
+            format!(
+                "the image has Zstandard{extents}: hosts must have Linux {} or later, and a kernel \
+                 that was built with CONFIG_EROFS_FS_ZIP_ZSTD, which is off by default",
+                if self.plan().extents { Kernel::EXTENTS } else { Kernel::ZSTD }
+            )
+        })
+    }
+
     /// Decides what the options leave open.
     pub(super) fn plan(&self) -> Plan {
         let compressed = self.compression != Compression::None;
@@ -309,6 +321,20 @@ mod tests {
             let processors = processors.map(|n| NonZeroUsize::new(n).unwrap());
             assert_eq!(default_threads(processors).get(), threads);
         }
+    }
+
+    #[test]
+    fn what_a_version_does_not_imply_is_told() {
+        let warning = |codec: &str, kernel: &str| {
+            let (compression, min_kernel) = (codec.parse().unwrap(), kernel.parse().unwrap());
+            Options { compression, min_kernel, ..Options::default() }.warning()
+        };
+        assert_eq!(warning("lz4hc", "6.15"), None);
+        assert_eq!(warning("none", "5.4"), None);
+        let zstd = warning("zstd", "6.12").unwrap();
+        assert!(zstd.contains("6.10") && !zstd.contains("48bit"), "{zstd}");
+        let extents = warning("zstd", "6.18").unwrap();
+        assert!(extents.contains("6.15") && extents.contains("48bit"), "{extents}");
     }
 
     #[test]

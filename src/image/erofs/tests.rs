@@ -431,6 +431,31 @@ fn nothing_of_a_file_is_in_the_superblocks_block() {
     assert!(error.contains("found the inode number 33"), "{error}");
 }
 
+#[test]
+fn what_a_kernel_needs_is_told_by_the_superblock() {
+    const EROFS: &str = "CONFIG_EROFS_FS";
+    const ZIP: &str = "CONFIG_EROFS_FS_ZIP";
+    const ZSTD: &str = "CONFIG_EROFS_FS_ZIP_ZSTD";
+    for (codec, cluster, kernel, since, options) in [
+        ("none", "4K", "6.18", "5.4", &[EROFS][..]),
+        ("lz4", "4K", "5.16", "5.4", &[EROFS, ZIP]),
+        ("lz4", "16K", "5.16", "5.13", &[EROFS, ZIP]),
+        ("lz4", "4K", "6.0", "5.17", &[EROFS, ZIP]),
+        ("lz4hc", "64K", "6.18", "6.1", &[EROFS, ZIP]),
+        ("zstd", "64K", "6.14", "6.10", &[EROFS, ZIP, ZSTD]),
+        ("zstd", "64K", "7.0", "6.15", &[EROFS, ZIP, ZSTD]),
+    ] {
+        let (file, _) = image_with(&Options {
+            min_kernel: kernel.parse().unwrap(),
+            cluster_size: Some(cluster.parse().unwrap()),
+            ..self::options(codec.parse().unwrap())
+        });
+        let needs = Reader::open(file).unwrap().needs();
+        assert_eq!(needs.kernel.to_string(), since, "{codec} {cluster} {kernel}");
+        assert_eq!(needs.options, options, "{codec} {cluster} {kernel}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

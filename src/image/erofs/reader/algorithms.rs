@@ -67,7 +67,7 @@ impl Algorithms {
     }
 
     /// All that the superblock announces.
-    pub fn all(self) -> impl Iterator<Item = u8> {
+    fn all(self) -> impl Iterator<Item = u8> {
         (0..16).filter(move |&algorithm| self.announces(algorithm))
     }
 

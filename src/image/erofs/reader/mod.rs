@@ -6,9 +6,11 @@ mod directory;
 mod encoded;
 mod inode;
 mod lclusters;
+mod needs;
 mod xattr;
 
 pub use data::File;
+pub use needs::Needs;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
