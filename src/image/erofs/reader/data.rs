@@ -15,7 +15,7 @@ use super::algorithms::name_of;
 use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
-use super::{Reader, corrupt, unsupported};
+use super::{Reader, corrupt, expect_data, unsupported};
 use crate::image::Error;
 
 /// Reads the contents of an inode.
@@ -248,7 +248,7 @@ impl<'a> File<'a> {
             0
         };
         Ok(if self.state.position < size - tail {
-            self.reader.expect_data(position, self.state.inode.nid)?;
+            expect_data(position, self.state.inode.nid)?;
             Extent { start: 0, length: size - tail, source: Source::Plain { position } }
         } else {
             let source = Source::Plain { position: self.state.inode.body };
@@ -286,7 +286,7 @@ impl<'a> File<'a> {
             EROFS_NULL_ADDR => Source::Hole,
             block => {
                 let position = u64::from(block) * BLOCK;
-                self.reader.expect_data(position, self.state.inode.nid)?;
+                expect_data(position, self.state.inode.nid)?;
                 Source::Plain { position }
             }
         };

@@ -11,7 +11,7 @@ use super::super::format::{
     Z_EROFS_EXTENT_PLEN_PARTIAL,
 };
 use super::data::{Extent, Source};
-use super::{Reader, STEP, corrupt};
+use super::{Reader, STEP, corrupt, expect_data};
 use crate::image::Error;
 
 /// The extents of one file.
@@ -111,7 +111,7 @@ impl Encoded {
             return extent(Source::Hole);
         }
         let at = record.position;
-        reader.expect_data(at, self.nid)?;
+        expect_data(at, self.nid)?;
         let partial = record.stored & Z_EROFS_EXTENT_PLEN_PARTIAL != 0;
         let format = u8::try_from(record.stored >> Z_EROFS_EXTENT_PLEN_FMT_BIT).unwrap_or(u8::MAX);
         if let Some(algorithm) = format.checked_sub(1) {

@@ -11,7 +11,7 @@ use super::super::format::{
 use super::super::{BLOCK, size};
 use super::data::{Extent, Source};
 use super::inode::Inode;
-use super::{Reader, STEP, corrupt, unsupported};
+use super::{Reader, STEP, corrupt, expect_data, unsupported};
 use crate::image::Error;
 
 /// The indexes of one file.
@@ -176,7 +176,7 @@ impl Lclusters {
                 }
             },
             _ => {
-                reader.expect_data(block * BLOCK, self.nid)?;
+                expect_data(block * BLOCK, self.nid)?;
                 (block * BLOCK, self.blocks_of(reader, head, kind)? * BLOCK)
             }
         };

@@ -286,17 +286,6 @@ impl Reader {
         )))
     }
 
-    /// Fails if data that are not behind their inode are in the first block, which is the
-    /// superblock's. Kernels would read it, but nobody writes data there.
-    fn expect_data(&self, position: u64, nid: u64) -> Result<(), Error> {
-        if position >= BLOCK {
-            return Ok(());
-        }
-        Err(corrupt(format!(
-            "found data of inode {nid} at {position}, expected them behind the superblock's block"
-        )))
-    }
-
     /// Fills `bytes` from the metadata, of which a part is kept.
     fn metadata(&self, bytes: &mut [u8], position: u64) -> Result<(), Error> {
         const WINDOW: u64 = 64 << 10;
@@ -342,6 +331,17 @@ fn is_wide(superblock: &SuperBlock) -> bool {
 fn superblock_end(superblock: &SuperBlock) -> u64 {
     let fixed = wide(EROFS_SUPER_OFFSET + size_of::<SuperBlock>());
     fixed + u64::from(superblock.sb_extslots) * EROFS_SB_EXTSLOT_SIZE
+}
+
+/// Fails if data that are not behind their inode are in the first block, which is the
+/// superblock's. Kernels would read them, but nobody writes them there.
+fn expect_data(position: u64, nid: u64) -> Result<(), Error> {
+    if position >= BLOCK {
+        return Ok(());
+    }
+    Err(corrupt(format!(
+        "found data of inode {nid} at {position}, expected them behind the superblock's block"
+    )))
 }
 
 /// Something that cannot be in an image.
