@@ -23,7 +23,7 @@ struct Hashed<R>(R, Sha256);
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.0.read(buffer)?;
-        self.1.update(&buffer[..count]);
+        self.1.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }
 }

@@ -383,7 +383,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "UNIT", help_heading = "Extension")]
     pub no_enable: Vec<String>,
 
-    /// Compression threads; default: one for each processor
+    /// Compression threads; default: one for each processor, at most 16
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Change a limit, such as layer-size=32G

@@ -38,6 +38,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
     let destination = target.lock(request.output.if_locked)?;
 
     let mut changes = Changes::default();
+    warn_of_kernels(&request.output.format, &mut changes);
     let built = match &request.output.format {
         Format::Erofs(options) => {
             let mut writer = erofs::Writer::new(destination.stage()?, options)?;
@@ -95,8 +96,18 @@ pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, 
     let options =
         erofs::Options { compression: erofs::Compression::None, ..erofs::Options::default() };
     let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
+    warn_of_kernels(&request.output.format, &mut changes);
     let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
     Ok((writer.finish(extension.sysext.tree())?, changes))
+}
+
+/// Warns of what kernels may lack that are recent enough for the image (R10).
+fn warn_of_kernels(format: &Format, changes: &mut Changes) {
+    if let Format::Erofs(options) = format
+        && let Some(warning) = options.warning()
+    {
+        changes.warn("R10", warning);
+    }
 }
 
 /// An image that was admitted, and where its layers come from.

@@ -33,6 +33,8 @@ pub struct Explanation {
     pub policy_modules: Vec<String>,
     /// What older hosts do not do, and the remedy.
     pub older_hosts: Vec<OlderHost>,
+    /// What the host's kernel must have; known only of an image that is there.
+    pub kernel: Option<HostKernel>,
     /// What was left out, and why; known only of an image that is converted just now.
     pub warnings: Vec<Warning>,
 }
@@ -57,6 +59,15 @@ pub struct OlderHost {
     pub problem: String,
     /// What to do there.
     pub remedy: String,
+}
+
+/// What a host's kernel must have to mount an image.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct HostKernel {
+    /// The oldest version that may mount it.
+    pub since: String,
+    /// The options that it must have been built with.
+    pub options: Vec<&'static str>,
 }
 
 /// Gives the contents of a file.
@@ -289,6 +300,10 @@ impl fmt::Display for Explanation {
             })
             .collect();
         section(f, "older hosts", &older)?;
+        let kernel = self.kernel.iter().map(|HostKernel { since, options }| {
+            format!("Linux {since} or later, built with {}", options.join(", "))
+        });
+        section(f, "the host's kernel must be", &kernel.collect::<Vec<_>>())?;
         let warnings: Vec<_> = self
             .warnings
             .iter()

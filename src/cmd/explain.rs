@@ -7,7 +7,7 @@ use super::{open, terminal};
 use crate::cli::ConvertArgs;
 use crate::convert::{Progress, draft};
 use crate::error::Result;
-use crate::explain::{Explanation, explain};
+use crate::explain::{Explanation, HostKernel, explain};
 use crate::image::{self, erofs};
 use crate::limits::Limits;
 use crate::request::Request;
@@ -20,7 +20,11 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let limits = Limits::with(&args.limit);
     let found = if path.is_file() {
         let name = path.file_name().and_then(|name| name.to_str());
-        of_image(&open(path)?, name, &limits)?
+        let reader = open(path)?;
+        let mut found = of_image(&reader, name, &limits)?;
+        let erofs::Needs { kernel, options } = reader.needs();
+        found.kernel = Some(HostKernel { since: kernel.to_string(), options });
+        found
     } else {
         let request = Request::from_args(args)?;
         let name = request.output.path.file_name().and_then(|name| name.to_str());

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use zstd::bulk;
 use zstd::stream::raw::{CParameter, DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::{bulk, zstd_safe};
 
 use super::lz4;
 use super::options::Compression;
@@ -84,8 +84,19 @@ pub fn window_log(piece: usize) -> u32 {
 /// Decompresses the first `output.len()` bytes of a Zstandard frame; whether it has as many, and,
 /// if it is `whole`, no more.
 pub fn unzstd(input: &[u8], output: &mut [u8], whole: bool) -> bool {
+    unzstd_within(WINDOW_LOG, input, output, whole)
+}
+
+/// Decompresses the first `output.len()` bytes of a Zstandard frame whose window has at most
+/// 2^`window_log` bytes; whether it has as many, and, if it is `whole`, no more.
+pub fn unzstd_within(window_log: u32, input: &[u8], output: &mut [u8], whole: bool) -> bool {
+    // The library looks at the window only of frames that it cannot decompress in one go.
+    let log = window_log.min(WINDOW_LOG);
+    if window(input).is_none_or(|window| window > 1 << log) {
+        return false;
+    }
     let Ok(mut decoder) = Decoder::new() else { return false };
-    if decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).is_err() {
+    if decoder.set_parameter(DParameter::WindowLogMax(log)).is_err() {
         return false;
     }
     let wanted = output.len();
@@ -105,6 +116,17 @@ pub fn unzstd(input: &[u8], output: &mut [u8], whole: bool) -> bool {
             return false;
         }
     }
+}
+
+/// The window of a frame, by its header (RFC 8878, §3.1.1.1).
+fn window(frame: &[u8]) -> Option<u64> {
+    let &[0x28, 0xb5, 0x2f, 0xfd, descriptor, next, ..] = frame else { return None };
+    if descriptor & 0x20 != 0 {
+        // The window is the content.
+        return zstd_safe::get_frame_content_size(frame).ok()?;
+    }
+    let base = 1 << (10 + (next >> 3));
+    Some(base + base / 8 * u64::from(next & 7))
 }
 
 /// Decompresses the first `output.len()` bytes of a raw DEFLATE stream; whether it has as many.
@@ -133,8 +155,15 @@ mod tests {
         assert!(unzstd(frame, &mut back[..100], false));
         assert!(!unzstd(frame, &mut back[..100], true));
         assert!(!unzstd(&frame[..given - 1], &mut back, true));
+        assert!(unzstd_within(17, frame, &mut back, true));
+        assert!(!unzstd_within(16, frame, &mut back, true));
         back.push(0);
         assert!(!unzstd(frame, &mut back, false));
+        // No window but the content.
+        let (taken, given) = codec.fill(&text[..20_000], &mut output).unwrap();
+        let (frame, back) = (&output[..given], &mut back[..taken]);
+        assert!(unzstd_within(15, frame, back, true));
+        assert!(!unzstd_within(14, frame, back, true));
     }
 
     #[test]

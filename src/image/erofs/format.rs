@@ -11,6 +11,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const EROFS_SUPER_MAGIC_V1: u32 = 0xE0F5_E1E2;
 /// Where the superblock is.
 pub const EROFS_SUPER_OFFSET: usize = 1024;
+/// The unit of `sb_extslots`.
+pub const EROFS_SB_EXTSLOT_SIZE: u64 = 16;
 
 /// `feature_compat`: the superblock has a checksum (5.5).
 pub const EROFS_FEATURE_COMPAT_SB_CHKSUM: u32 = 0x01;
@@ -363,6 +365,18 @@ pub struct ZstdCfgs {
 }
 
 const _: () = assert!(size_of::<ZstdCfgs>() == 6);
+
+/// The configuration of DEFLATE behind the superblock, after its length.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct DeflateCfgs {
+    /// log₂ of the largest window.
+    pub windowbits: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
+const _: () = assert!(size_of::<DeflateCfgs>() == 6);
 
 /// `h_advise`: compact indexes have 2-byte ones in the middle; for full ones: extents.
 pub const Z_EROFS_ADVISE_COMPACTED_2B: u16 = 0x01;

@@ -41,7 +41,7 @@ pub use check::{Expected, check};
 pub use dump::{Found, dump, fsck};
 pub use kernel::Kernel;
 pub use options::{ClusterSize, Compression, Level, Options, SelfCheck, ZstdLevel};
-pub use reader::{File, Image, Located, Reader};
+pub use reader::{File, Image, Located, Needs, Reader};
 pub use store::Contents;
 pub use writer::Writer;
 

@@ -160,7 +160,8 @@ pub struct Options {
     pub min_kernel: Kernel,
     /// How much of the image is read back before it counts as written.
     pub self_check: SelfCheck,
-    /// How many threads compress; it does not change the image.
+    /// How many threads compress; it does not change the image. Each needs about 5 MiB, so there
+    /// are no more than 16 by default.
     pub threads: NonZeroUsize,
 }
 
@@ -181,7 +182,7 @@ impl Default for Options {
             cluster_size: None,
             min_kernel: Kernel::default(),
             self_check: SelfCheck::default(),
-            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: default_threads(std::thread::available_parallelism().ok()),
         }
     }
 }
@@ -207,11 +208,25 @@ impl Options {
         None
     }
 
+    /// Says what the kernel of a host may lack though its version is recent enough (R10).
+    pub fn warning(&self) -> Option<String> {
+        matches!(self.compression, Compression::Zstd(_)).then(|| {
+            let extents = if self.plan().extents { " and encoded extents (48bit)" } else { "" };
+            format!(
+                "the image has Zstandard{extents}: hosts must have Linux {} or later, and a kernel \
+                 that was built with CONFIG_EROFS_FS_ZIP_ZSTD, which is off by default",
+                if self.plan().extents { Kernel::EXTENTS } else { Kernel::ZSTD }
+            )
+        })
+    }
+
     /// Decides what the options leave open.
     pub(super) fn plan(&self) -> Plan {
         let compressed = self.compression != Compression::None;
         let kernel = self.min_kernel;
-        // Of LZ4 the kernel would need room for the one page more that a piece may touch.
+        // LZ4 fills whole blocks, so that extents at any byte save nothing: pieces of one length
+        // make images larger (4 % at 64K). They would need max_pclusterblks + 1, for the block
+        // more that a piece may touch.
         let extents = matches!(self.compression, Compression::Zstd(_)) && kernel >= Kernel::EXTENTS;
         let default = match self.compression {
             _ if kernel < Kernel::BIG_CLUSTERS => 4 << 10,
@@ -231,6 +246,12 @@ impl Options {
             shares: !compressed || kernel >= Kernel::SHARED_CLUSTERS,
         }
     }
+}
+
+/// A thread for each processor, as long as their memory is worth it.
+fn default_threads(processors: Option<NonZeroUsize>) -> NonZeroUsize {
+    const MOST: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+    processors.unwrap_or(NonZeroUsize::MIN).min(MOST)
 }
 
 /// What the options and the kernel decide.
@@ -302,6 +323,28 @@ mod tests {
         for text in ["", "K", "2K", "48K", "2M", "4097", "-4K", "5000M"] {
             assert!(text.parse::<ClusterSize>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn threads_are_bounded_by_default() {
+        for (processors, threads) in [(None, 1), (Some(2), 2), (Some(16), 16), (Some(256), 16)] {
+            let processors = processors.map(|n| NonZeroUsize::new(n).unwrap());
+            assert_eq!(default_threads(processors).get(), threads);
+        }
+    }
+
+    #[test]
+    fn what_a_version_does_not_imply_is_told() {
+        let warning = |codec: &str, kernel: &str| {
+            let (compression, min_kernel) = (codec.parse().unwrap(), kernel.parse().unwrap());
+            Options { compression, min_kernel, ..Options::default() }.warning()
+        };
+        assert_eq!(warning("lz4hc", "6.15"), None);
+        assert_eq!(warning("none", "5.4"), None);
+        let zstd = warning("zstd", "6.12").unwrap();
+        assert!(zstd.contains("6.10") && !zstd.contains("48bit"), "{zstd}");
+        let extents = warning("zstd", "6.18").unwrap();
+        assert!(extents.contains("6.15") && extents.contains("48bit"), "{extents}");
     }
 
     #[test]

@@ -301,6 +301,161 @@ fn what_cannot_be_stored_is_refused() {
     }
 }
 
+/// An image with one file.
+fn image_of(contents: &[u8], options: &Options) -> Vec<u8> {
+    let mut writer = Writer::new(tempfile::tempfile().unwrap(), options).unwrap();
+    let mut tree = Tree::new(Stat::directory());
+    let stored = writer.store(super::len(contents), &mut &*contents).unwrap();
+    add(&mut tree, "file", &Stat::directory(), Content::Regular(stored));
+    bytes_of(writer.finish(&tree).unwrap().file())
+}
+
+/// Text that shrinks, but not to nothing.
+fn numbers(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|n| format!("{} ", n.wrapping_mul(n) % 40_009).into_bytes()).collect()
+}
+
+/// Reads all of an image, whose superblock's checksum is made right before.
+fn read(bytes: Vec<u8>) -> Result<String, Error> {
+    read_within(bytes, &Limits::default())
+}
+
+fn read_within(mut bytes: Vec<u8>, limits: &Limits) -> Result<String, Error> {
+    bytes[1028..1032].fill(0);
+    let checksum = !crc32c::crc32c(&bytes[1024..4096]);
+    bytes[1028..1032].copy_from_slice(&checksum.to_le_bytes());
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let mut lines = String::new();
+    super::dump(&Reader::open(file)?, limits, &mut lines)?;
+    Ok(lines)
+}
+
+/// Where the configuration of the first algorithm starts, with its length.
+const CONFIGURATION: usize = 1024 + 128;
+
+#[test]
+fn clusters_are_no_larger_than_the_superblock_says() {
+    let numbers = numbers(200_000);
+    let lz4 = image_of(&numbers, &options("lz4".parse().unwrap()));
+    let zstd = image_of(&numbers, &options("zstd".parse().unwrap()));
+    read(lz4.clone()).unwrap();
+    read(zstd.clone()).unwrap();
+    let refused = |image: &[u8], place: usize, value: u8, problem: &str| {
+        let mut image = image.to_owned();
+        assert_ne!(image[place], value);
+        image[place] = value;
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains(problem), "{place}: {error}");
+    };
+    refused(&lz4, CONFIGURATION, 13, "found 13 bytes of configuration of LZ4");
+    refused(&lz4, CONFIGURATION + 4, 15, "found 16 blocks of a cluster of LZ4");
+    refused(&lz4, CONFIGURATION + 4, 0, "found 16 blocks of a cluster of LZ4");
+    refused(&lz4, CONFIGURATION + 5, 1, "found clusters of 272 blocks");
+    refused(&zstd, CONFIGURATION + 2, 1, "found the format 1");
+    refused(&zstd, CONFIGURATION + 3, 11, "a window of 2^21 bytes");
+    refused(&zstd, CONFIGURATION + 3, 7, "found a broken Zstandard cluster");
+    // Bits of algorithms: another one, which takes the first configuration, and an unknown one.
+    let little = image_of(b"", &options("zstd".parse().unwrap()));
+    refused(&little, 1024 + 84, 1 << 2 | 1 << 3, "found 65536 bytes of configuration of Zstandard");
+    refused(&lz4, 1024 + 85, 1, "found the algorithm 8 in the superblock");
+    refused(&lz4, 1024 + 13, 200, "found a superblock of 3200 more than 128 bytes");
+    // No configurations: the same bit says that there are no large clusters.
+    refused(&lz4, 1024 + 80, lz4[1024 + 80] & !2, "found large clusters");
+}
+
+/// Kernels look for the end of the padding in a cluster's first block.
+#[test]
+fn a_cluster_that_starts_with_a_block_of_zeros_is_corrupt() {
+    let numbers = numbers(200_000);
+    for codec in ["lz4", "lz4hc:9", "zstd"] {
+        let cluster_size = Some("64K".parse().unwrap());
+        let options = Options { cluster_size, ..options(codec.parse().unwrap()) };
+        let mut image = image_of(&numbers, &options);
+        read(image.clone()).unwrap();
+        image[4096..8192].fill(0);
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains("found 4096 zeros"), "{codec}: {error}");
+    }
+}
+
+#[test]
+fn a_table_of_extents_is_searched_within_the_budget() {
+    let numbers = numbers(200_000);
+    let options = Options {
+        cluster_size: Some("4K".parse().unwrap()),
+        min_kernel: "6.15".parse().unwrap(),
+        ..options("zstd".parse().unwrap())
+    };
+    let image = image_of(&numbers, &options);
+    // Each of the 280 extents takes about a dozen looks.
+    let read = |more| {
+        let layer_uncompressed = super::len(&numbers) + more;
+        read_within(image.clone(), &Limits { layer_uncompressed, ..Limits::default() })
+    };
+    read(300_000).unwrap();
+    let refused = read(100_000);
+    assert!(matches!(refused, Err(Error::Limit { name: "layer-uncompressed", .. })), "{refused:?}");
+}
+
+#[test]
+fn nothing_of_a_file_is_in_the_superblocks_block() {
+    let bytes = super::compress::noise(9000);
+    let encoded = Options {
+        cluster_size: Some("4K".parse().unwrap()),
+        min_kernel: "6.15".parse().unwrap(),
+        ..options("zstd".parse().unwrap())
+    };
+    let text = numbers(2000);
+    // How the first address is stored.
+    for (contents, options, address) in [
+        (&bytes, &options(Compression::None), &1u32.to_le_bytes()[..]),
+        (&text, &encoded, &4096u64.to_le_bytes()),
+    ] {
+        let mut image = image_of(contents, options);
+        read(image.clone()).unwrap();
+        let mut meta = [0; 4];
+        meta.copy_from_slice(&image[1024 + 40..][..4]);
+        let meta = size(u64::from(u32::from_le_bytes(meta)) * BLOCK);
+        let is_file = |inode: &usize| image[inode + 5] & 0xf0 == 0x80;
+        let file = (meta..image.len()).step_by(32).find(is_file).unwrap();
+        let place = file + image[file..].windows(address.len()).position(|w| w == address).unwrap();
+        image[place..place + address.len()].fill(0);
+        let error = read(image).unwrap_err().to_string();
+        assert!(error.contains("behind the superblock's block"), "{error}");
+    }
+    let mut image = image_of(&bytes, &options(Compression::None));
+    image[1024 + 40..][..4].fill(0);
+    image[1024 + 14] = 33;
+    let error = read(image).unwrap_err().to_string();
+    assert!(error.contains("found the inode number 33"), "{error}");
+}
+
+#[test]
+fn what_a_kernel_needs_is_told_by_the_superblock() {
+    const EROFS: &str = "CONFIG_EROFS_FS";
+    const ZIP: &str = "CONFIG_EROFS_FS_ZIP";
+    const ZSTD: &str = "CONFIG_EROFS_FS_ZIP_ZSTD";
+    for (codec, cluster, kernel, since, options) in [
+        ("none", "4K", "6.18", "5.4", &[EROFS][..]),
+        ("lz4", "4K", "5.16", "5.4", &[EROFS, ZIP]),
+        ("lz4", "16K", "5.16", "5.13", &[EROFS, ZIP]),
+        ("lz4", "4K", "6.0", "5.17", &[EROFS, ZIP]),
+        ("lz4hc", "64K", "6.18", "6.1", &[EROFS, ZIP]),
+        ("zstd", "64K", "6.14", "6.10", &[EROFS, ZIP, ZSTD]),
+        ("zstd", "64K", "7.0", "6.15", &[EROFS, ZIP, ZSTD]),
+    ] {
+        let (file, _) = image_with(&Options {
+            min_kernel: kernel.parse().unwrap(),
+            cluster_size: Some(cluster.parse().unwrap()),
+            ..self::options(codec.parse().unwrap())
+        });
+        let needs = Reader::open(file).unwrap().needs();
+        assert_eq!(needs.kernel.to_string(), since, "{codec} {cluster} {kernel}");
+        assert_eq!(needs.options, options, "{codec} {cluster} {kernel}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -39,6 +39,8 @@ pub struct Writer {
     current: Option<u32>,
     /// Memory for segments, and for what becomes of them.
     pub(super) spare: Spare,
+    /// Bytes of tails that may wait for their inodes.
+    arena: usize,
 }
 
 /// Memory that is used again, lest each segment fetch its own from the kernel.
@@ -122,6 +124,7 @@ impl Writer {
                 segment: plan.segment(),
                 most: options.threads.get() + CHAINS + 1,
             },
+            arena: ARENA,
         })
     }
 
@@ -352,7 +355,7 @@ impl Writer {
                 self.write(&found.buffers.output)?;
                 self.store.extents.extend_from_slice(&found.extents);
                 if !found.inline.is_empty() {
-                    tail = self.inline(&found.inline)?;
+                    tail = self.inline(&found.inline, &found.buffers.input)?;
                 }
                 if found.tail > 0 {
                     tail = self.fragment(found.rest())?;
@@ -365,8 +368,8 @@ impl Writer {
                 self.store.extents.push(Extent { length, stored: 0 });
                 let flat = self.is_flat(first);
                 let bytes = segment.len() % size(BLOCK);
-                let arena = &mut self.store.arena;
-                if last && flat && (1..=INLINE).contains(&bytes) && arena.len() + bytes <= ARENA {
+                let (arena, most) = (&mut self.store.arena, self.arena);
+                if last && flat && (1..=INLINE).contains(&bytes) && arena.len() + bytes <= most {
                     tail = Tail::Flat(Run::new(arena.len(), bytes).ok_or_else(too_many)?);
                     arena.extend(segment.drain(segment.len() - bytes..));
                 }
@@ -404,19 +407,29 @@ impl Writer {
         }
     }
 
-    /// Keeps a last cluster for the place behind its inode, or writes it like the others.
-    fn inline(&mut self, cluster: &[u8]) -> io::Result<Tail> {
+    /// Keeps a last cluster, of the end of `input`, for the place behind its inode, or writes it
+    /// like the others.
+    fn inline(&mut self, cluster: &[u8], input: &[u8]) -> io::Result<Tail> {
         let arena = &mut self.store.arena;
-        if arena.len() + cluster.len() <= ARENA {
+        if arena.len() + cluster.len() <= self.arena {
             let run = Run::new(arena.len(), cluster.len()).ok_or_else(too_many)?;
             arena.extend_from_slice(cluster);
             return Ok(Tail::Inline(run));
         }
-        // A compressed one ends with its block, a plain one starts with it.
+        let Some(extent) = self.store.extents.last_mut() else { return Ok(Tail::None) };
+        let length = size(u64::from(extent.length));
         let mut block = vec![0; size(BLOCK)];
-        let compressed = self.store.extents.last().is_some_and(|extent| extent.stored > 0);
-        let from = if compressed { block.len() - cluster.len() } else { 0 };
-        block.iter_mut().skip(from).zip(cluster).for_each(|(to, from)| *to = *from);
+        if length <= block.len() {
+            // Compressed, it would be a cluster of more bytes than are in it: nothing is saved,
+            // and kernels need not expect such a one.
+            extent.stored = 0;
+            let tail = input.get(input.len().saturating_sub(length)..).unwrap_or_default();
+            block.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
+        } else {
+            // A compressed one ends with its block.
+            let from = block.len() - cluster.len();
+            block.iter_mut().skip(from).zip(cluster).for_each(|(to, from)| *to = *from);
+        }
         self.write(&block)?;
         Ok(Tail::None)
     }
@@ -546,4 +559,47 @@ fn key(digest: &[u8; 16]) -> u64 {
     let mut key = [0; 8];
     key.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
     u64::from_le_bytes(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SelfCheck;
+    use super::*;
+    use crate::tree::{Inode, Stat};
+
+    /// Whatever finds no room behind its inode gets a block, as a cluster only if that saves one.
+    #[test]
+    fn tails_without_room_are_plain_unless_that_takes_more_blocks() {
+        let text: Vec<u8> = (0..9000u32).flat_map(|n| (n % 800).to_string().into_bytes()).collect();
+        for (cluster, arena) in [("4K", 0), ("16K", 0), ("4K", 3000), ("64K", 3000)] {
+            let options = Options {
+                compression: "lz4".parse().unwrap(),
+                cluster_size: Some(cluster.parse().unwrap()),
+                min_kernel: "5.17".parse().unwrap(),
+                self_check: SelfCheck::Full,
+                threads: 1.try_into().unwrap(),
+            };
+            let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options).unwrap();
+            writer.arena = arena;
+            let mut tree = Tree::new(Stat::directory());
+            for length in (65..text.len()).step_by(977) {
+                let bytes = &text[text.len() - length..];
+                let content = Content::Regular(writer.store(len(bytes), &mut &*bytes).unwrap());
+                let ino = tree.add(Inode { stat: Stat::directory(), content });
+                assert!(tree.link(length.to_string().as_bytes(), ino));
+            }
+            while writer.write_next().unwrap() {}
+            let store = &writer.store;
+            assert!(store.arena.len() <= arena && (arena == 0 || !store.arena.is_empty()));
+            for record in &store.records {
+                let extents = record.extents.of(&store.extents);
+                let in_blocks = match record.tail {
+                    Tail::Inline(_) => extents.split_last().unwrap().1,
+                    _ => extents,
+                };
+                assert!(in_blocks.iter().all(|extent| extent.stored < extent.length), "{record:?}");
+            }
+            writer.finish(&tree).unwrap();
+        }
+    }
 }

@@ -7,15 +7,15 @@ use super::super::format::{
     EROFS_FEATURE_INCOMPAT_48BIT, EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_INODE_CHUNK_BASED,
     EROFS_INODE_COMPRESSED_COMPACT, EROFS_INODE_COMPRESSED_FULL, EROFS_INODE_FLAT_INLINE,
     EROFS_INODE_FLAT_PLAIN, EROFS_NULL_ADDR, MapHeader, Z_EROFS_ADVISE_EXTENTS,
-    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_LZMA,
-    Z_EROFS_COMPRESSION_ZSTD, Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE,
-    Z_EROFS_PCLUSTER_MAX_SIZE,
+    Z_EROFS_COMPRESSION_DEFLATE, Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_ZSTD,
+    Z_EROFS_FRAGMENT_INODE, Z_EROFS_PCLUSTER_MAX_DSIZE, Z_EROFS_PCLUSTER_MAX_SIZE,
 };
 use super::super::{BLOCK, codec, lz4, size, wide};
+use super::algorithms::name_of;
 use super::encoded::Encoded;
 use super::inode::Inode;
 use super::lclusters::Lclusters;
-use super::{Reader, corrupt, unsupported};
+use super::{Reader, corrupt, expect_data, unsupported};
 use crate::image::Error;
 
 /// Reads the contents of an inode.
@@ -119,7 +119,7 @@ impl<'a> File<'a> {
                 }
                 Source::Compressed { position, length, algorithm, .. } => {
                     self.expect_sizes(extent.length, length)?;
-                    self.expect_algorithm(algorithm)?;
+                    self.expect_algorithm(algorithm, position, length)?;
                     self.reader.expect(position, length)?;
                 }
                 Source::Fragment { offset } => {
@@ -230,7 +230,7 @@ impl<'a> File<'a> {
         Ok(match (&self.state.map, self.state.inode.layout) {
             (Map::Lclusters(lclusters), _) => lclusters.extent(self.reader, self.state.position)?,
             (Map::Encoded(encoded), _) => encoded.extent(self.reader, self.state.position)?,
-            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat(),
+            (Map::Inode, EROFS_INODE_FLAT_PLAIN | EROFS_INODE_FLAT_INLINE) => self.flat()?,
             (Map::Inode, EROFS_INODE_CHUNK_BASED) => self.chunk()?,
             (Map::Inode, layout) => {
                 return Err(unsupported(format!("found the data layout {layout}")));
@@ -238,7 +238,7 @@ impl<'a> File<'a> {
         })
     }
 
-    fn flat(&self) -> Extent {
+    fn flat(&self) -> Result<Extent, Error> {
         let size = self.state.inode.size;
         let position = self.state.inode.first_block() * BLOCK;
         let tail = if self.state.inode.layout == EROFS_INODE_FLAT_INLINE {
@@ -247,12 +247,13 @@ impl<'a> File<'a> {
         } else {
             0
         };
-        if self.state.position < size - tail {
+        Ok(if self.state.position < size - tail {
+            expect_data(position, self.state.inode.nid)?;
             Extent { start: 0, length: size - tail, source: Source::Plain { position } }
         } else {
             let source = Source::Plain { position: self.state.inode.body };
             Extent { start: size - tail, length: tail, source }
-        }
+        })
     }
 
     fn chunk(&self) -> Result<Extent, Error> {
@@ -283,7 +284,11 @@ impl<'a> File<'a> {
         };
         let source = match block {
             EROFS_NULL_ADDR => Source::Hole,
-            block => Source::Plain { position: u64::from(block) * BLOCK },
+            block => {
+                let position = u64::from(block) * BLOCK;
+                expect_data(position, self.state.inode.nid)?;
+                Source::Plain { position }
+            }
         };
         Ok(Extent { start, length, source })
     }
@@ -294,18 +299,30 @@ impl<'a> File<'a> {
         match extent.source {
             Source::Compressed { position, length, algorithm, partial } => {
                 self.expect_sizes(extent.length, length)?;
-                self.expect_algorithm(algorithm)?;
+                self.expect_algorithm(algorithm, position, length)?;
                 self.reader.spend(extent.length.max(length))?;
                 bytes = vec![0; size(extent.length)];
                 let mut cluster = vec![0; size(length)];
                 self.reader.read_at(&mut cluster, position)?;
-                let padded = self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
-                let skip =
-                    if padded { cluster.iter().position(|&byte| byte != 0) } else { Some(0) };
-                let block = skip.and_then(|skip| cluster.get(skip..)).unwrap_or_default();
+                // Only LZ4 ever came without padding, behind which there may be anything.
+                let padded = algorithm != Z_EROFS_COMPRESSION_LZ4
+                    || self.reader.has(EROFS_FEATURE_INCOMPAT_LZ4_0PADDING);
+                // Kernels look for the end of the padding in the first block only.
+                let first = size(length.min(BLOCK - position % BLOCK));
+                let start = cluster.iter().take(first).position(|&byte| byte != 0);
+                let start = if padded { start } else { Some(0) };
+                let Some(block) = start.and_then(|start| cluster.get(start..)) else {
+                    return Err(corrupt(format!(
+                        "found {first} zeros at the start of a cluster at {position}, expected \
+                         data of inode {nid}"
+                    )));
+                };
                 let whole = !partial && padded;
                 let decoded = match algorithm {
-                    Z_EROFS_COMPRESSION_ZSTD => codec::unzstd(block, &mut bytes, whole),
+                    Z_EROFS_COMPRESSION_ZSTD => {
+                        let log = self.reader.algorithms.zstd_window_log;
+                        codec::unzstd_within(log, block, &mut bytes, whole)
+                    }
                     Z_EROFS_COMPRESSION_DEFLATE => codec::inflate(block, &mut bytes),
                     _ if whole => lz4::decompress(block, &mut bytes),
                     _ => lz4::decompress_start(block, &mut bytes),
@@ -345,8 +362,9 @@ impl<'a> File<'a> {
         Err(corrupt(format!("found a cluster of {stored} bytes for {length} in inode {nid}")))
     }
 
-    /// Fails for an algorithm that is not known here, or that the superblock does not announce.
-    fn expect_algorithm(&self, algorithm: u8) -> Result<(), Error> {
+    /// Fails for an algorithm that is not known here, or that the superblock does not announce,
+    /// or not for clusters as large.
+    fn expect_algorithm(&self, algorithm: u8, position: u64, length: u64) -> Result<(), Error> {
         let (nid, name) = (self.state.inode.nid, name_of(algorithm));
         if !matches!(
             algorithm,
@@ -356,9 +374,18 @@ impl<'a> File<'a> {
                 "found {name} in inode {nid}, expected LZ4, DEFLATE or Zstandard"
             )));
         }
-        if !self.reader.announces(algorithm) {
+        let algorithms = &self.reader.algorithms;
+        if !algorithms.announces(algorithm) {
             return Err(corrupt(format!(
                 "found {name} in inode {nid}, which the superblock does not announce"
+            )));
+        }
+        let blocks = (position % BLOCK + length).div_ceil(BLOCK);
+        if algorithm == Z_EROFS_COMPRESSION_LZ4 && blocks > algorithms.lz4_blocks {
+            return Err(corrupt(format!(
+                "found {blocks} blocks of a cluster of {name} in inode {nid}, expected at most {} \
+                 as the superblock says",
+                algorithms.lz4_blocks
             )));
         }
         Ok(())
@@ -392,16 +419,6 @@ impl<'a> File<'a> {
         // Many files share a cluster of it.
         self.reader.packed.replace(Some(file.state));
         filled
-    }
-}
-
-fn name_of(algorithm: u8) -> String {
-    match algorithm {
-        Z_EROFS_COMPRESSION_LZ4 => "LZ4".to_owned(),
-        Z_EROFS_COMPRESSION_LZMA => "LZMA".to_owned(),
-        Z_EROFS_COMPRESSION_DEFLATE => "DEFLATE".to_owned(),
-        Z_EROFS_COMPRESSION_ZSTD => "Zstandard".to_owned(),
-        other => format!("the algorithm {other}"),
     }
 }
 

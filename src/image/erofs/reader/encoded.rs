@@ -11,7 +11,7 @@ use super::super::format::{
     Z_EROFS_EXTENT_PLEN_PARTIAL,
 };
 use super::data::{Extent, Source};
-use super::{Reader, STEP, corrupt};
+use super::{Reader, STEP, corrupt, expect_data};
 use crate::image::Error;
 
 /// The extents of one file.
@@ -111,6 +111,7 @@ impl Encoded {
             return extent(Source::Hole);
         }
         let at = record.position;
+        expect_data(at, self.nid)?;
         let partial = record.stored & Z_EROFS_EXTENT_PLEN_PARTIAL != 0;
         let format = u8::try_from(record.stored >> Z_EROFS_EXTENT_PLEN_FMT_BIT).unwrap_or(u8::MAX);
         if let Some(algorithm) = format.checked_sub(1) {
@@ -164,6 +165,7 @@ impl Encoded {
     fn by_start(&self, reader: &Reader, position: u64) -> Result<Record, Error> {
         let word = |number, word| self.word(reader, number, word).map(u64::from);
         let start = |number: u64| -> Result<u64, Error> {
+            reader.spend(STEP)?;
             let high = if self.width > 16 { word(number, 4)? << 32 } else { 0 };
             Ok(word(number, 3)? | high)
         };

@@ -1,16 +1,17 @@
 //! The indexes of a compressed file, full and compact, read as the kernel does (`zmap.c`).
 
 use super::super::format::{
-    EROFS_INODE_COMPRESSED_FULL, LclusterIndex, MapHeader, Z_EROFS_ADVISE_BIG_PCLUSTER_1,
-    Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B, Z_EROFS_ADVISE_FRAGMENT_PCLUSTER,
-    Z_EROFS_ADVISE_INLINE_PCLUSTER, Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE,
-    Z_EROFS_LCLUSTER_TYPE_HEAD2, Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN,
-    Z_EROFS_LI_D0_CBLKCNT, Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
+    EROFS_FEATURE_INCOMPAT_COMPR_CFGS, EROFS_INODE_COMPRESSED_FULL, LclusterIndex, MapHeader,
+    Z_EROFS_ADVISE_BIG_PCLUSTER_1, Z_EROFS_ADVISE_BIG_PCLUSTER_2, Z_EROFS_ADVISE_COMPACTED_2B,
+    Z_EROFS_ADVISE_FRAGMENT_PCLUSTER, Z_EROFS_ADVISE_INLINE_PCLUSTER,
+    Z_EROFS_ADVISE_INTERLACED_PCLUSTER, Z_EROFS_FRAGMENT_INODE, Z_EROFS_LCLUSTER_TYPE_HEAD2,
+    Z_EROFS_LCLUSTER_TYPE_NONHEAD, Z_EROFS_LCLUSTER_TYPE_PLAIN, Z_EROFS_LI_D0_CBLKCNT,
+    Z_EROFS_LI_LCLUSTER_TYPE_MASK, Z_EROFS_LI_PARTIAL_REF,
 };
 use super::super::{BLOCK, size};
 use super::data::{Extent, Source};
 use super::inode::Inode;
-use super::{Reader, STEP, corrupt, unsupported};
+use super::{Reader, STEP, corrupt, expect_data, unsupported};
 use crate::image::Error;
 
 /// The indexes of one file.
@@ -105,6 +106,12 @@ impl Lclusters {
             )));
         }
         let both = Z_EROFS_ADVISE_BIG_PCLUSTER_1 | Z_EROFS_ADVISE_BIG_PCLUSTER_2;
+        if lclusters.advises(both) && !reader.has(EROFS_FEATURE_INCOMPAT_COMPR_CFGS) {
+            return Err(corrupt(format!(
+                "found large clusters in inode {}, which the superblock does not announce",
+                inode.nid
+            )));
+        }
         if !full && ![0, both].contains(&(lclusters.advise & both)) {
             return Err(corrupt(format!(
                 "found large clusters of one kind only in inode {}",
@@ -168,7 +175,10 @@ impl Lclusters {
                     return Ok(Extent { start, length, source: Source::Fragment { offset } });
                 }
             },
-            _ => (block * BLOCK, self.blocks_of(reader, head, kind)? * BLOCK),
+            _ => {
+                expect_data(block * BLOCK, self.nid)?;
+                (block * BLOCK, self.blocks_of(reader, head, kind)? * BLOCK)
+            }
         };
         if kind != Z_EROFS_LCLUSTER_TYPE_PLAIN {
             let second = usize::from(kind == Z_EROFS_LCLUSTER_TYPE_HEAD2);

@@ -1,13 +1,16 @@
 //! Reads EROFS images, of ours and of `mkfs.erofs`, and believes nothing that they say.
 
+mod algorithms;
 mod data;
 mod directory;
 mod encoded;
 mod inode;
 mod lclusters;
+mod needs;
 mod xattr;
 
 pub use data::File;
+pub use needs::Needs;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,15 +19,16 @@ use std::os::unix::fs::FileExt;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use self::algorithms::Algorithms;
 use self::inode::Inode;
 use super::format::{
     EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_INCOMPAT_48BIT,
     EROFS_FEATURE_INCOMPAT_CHUNKED_FILE, EROFS_FEATURE_INCOMPAT_COMPR_CFGS,
     EROFS_FEATURE_INCOMPAT_COMPR_HEAD2, EROFS_FEATURE_INCOMPAT_FRAGMENTS,
     EROFS_FEATURE_INCOMPAT_LZ4_0PADDING, EROFS_FEATURE_INCOMPAT_ZTAILPACKING, EROFS_ISLOTBITS,
-    EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, SuperBlock, Z_EROFS_COMPRESSION_LZ4,
+    EROFS_SB_EXTSLOT_SIZE, EROFS_SUPER_MAGIC_V1, EROFS_SUPER_OFFSET, SuperBlock,
 };
-use super::{BLOCK, len, size};
+use super::{BLOCK, len, size, wide};
 use crate::image::Error;
 use crate::limits::Limits;
 use crate::tree::{self, Content, Directory, Ino, Tree};
@@ -43,6 +47,7 @@ const KNOWN_FEATURES: u32 = EROFS_FEATURE_INCOMPAT_LZ4_0PADDING
 pub struct Reader {
     file: std::fs::File,
     superblock: SuperBlock,
+    algorithms: Algorithms,
     /// Bytes of the file system.
     length: u64,
     /// What was read last of the metadata: from where, and the bytes.
@@ -135,7 +140,14 @@ impl Reader {
                 "found {file_length} bytes, expected {length} as the superblock says"
             )));
         }
+        if superblock_end(&superblock) > BLOCK {
+            return Err(corrupt(format!(
+                "found a superblock of {} more than 128 bytes, expected it in the first {BLOCK}",
+                u64::from(superblock.sb_extslots) * EROFS_SB_EXTSLOT_SIZE
+            )));
+        }
         Ok(Self {
+            algorithms: Algorithms::read(&file, &superblock, length)?,
             file,
             superblock,
             length,
@@ -247,20 +259,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the superblock says that there are clusters of this algorithm.
-    fn announces(&self, algorithm: u8) -> bool {
-        if !self.has(EROFS_FEATURE_INCOMPAT_COMPR_CFGS) {
-            return algorithm == Z_EROFS_COMPRESSION_LZ4;
-        }
-        let known = u32::from(self.superblock.available_compr_algs.get());
-        known.checked_shr(algorithm.into()).is_some_and(|bits| bits & 1 == 1)
-    }
-
     fn inode(&self, nid: u64) -> Result<Inode, Error> {
         let meta = u64::from(self.superblock.meta_blkaddr.get()) * BLOCK;
         let position = nid
             .checked_mul(1 << EROFS_ISLOTBITS)
             .and_then(|offset| offset.checked_add(meta))
+            .filter(|&position| position >= superblock_end(&self.superblock))
             .ok_or_else(|| corrupt(format!("found the inode number {nid}")))?;
         Inode::read(self, nid, position)
     }
@@ -321,6 +325,23 @@ impl Reader {
 fn is_wide(superblock: &SuperBlock) -> bool {
     superblock.feature_incompat.get() & EROFS_FEATURE_INCOMPAT_48BIT != 0
         && superblock.rootnid_8b.get() != 0
+}
+
+/// Where the superblock ends.
+fn superblock_end(superblock: &SuperBlock) -> u64 {
+    let fixed = wide(EROFS_SUPER_OFFSET + size_of::<SuperBlock>());
+    fixed + u64::from(superblock.sb_extslots) * EROFS_SB_EXTSLOT_SIZE
+}
+
+/// Fails if data that are not behind their inode are in the first block, which is the
+/// superblock's. Kernels would read them, but nobody writes them there.
+fn expect_data(position: u64, nid: u64) -> Result<(), Error> {
+    if position >= BLOCK {
+        return Ok(());
+    }
+    Err(corrupt(format!(
+        "found data of inode {nid} at {position}, expected them behind the superblock's block"
+    )))
 }
 
 /// Something that cannot be in an image.
