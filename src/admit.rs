@@ -69,7 +69,7 @@ struct Verdict {
     signed: Option<oci::Digest>,
     /// Whether a signature says which extension the image is.
     is_named: bool,
-    /// When it was signed, as somebody says whom the policy trusts with it.
+    /// When it was signed, as somebody says whom the policy trusts with it, and nobody can renew.
     signed_at: Option<Timestamp>,
 }
 
@@ -177,7 +177,7 @@ impl<'r> Examination<'r> {
             _ => verify::image_manifest(&first.digest, &resolved.manifest.bytes)?,
         };
         // One that has no time, or an old one, is not made younger by another.
-        let times = accepted.iter().map(|accepted| accepted.time).collect::<Option<Vec<_>>>();
+        let times = accepted.iter().map(verify::Accepted::fixed_time).collect::<Option<Vec<_>>>();
         Ok(Verdict {
             manifest,
             signature: report::Signature::verified(&accepted, &decision.origin),

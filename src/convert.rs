@@ -170,7 +170,7 @@ impl VerifiedImage<'_> {
         blobs.progress.converting();
 
         let (contexts, selinux) = file_contexts(request, &base)?;
-        let options = self.sysext_options(contexts.as_ref());
+        let options = self.sysext_options(top.diff_id.to_string(), contexts.as_ref());
         let sysext = sysext::convert(tree, &base, &options, sink, changes)?;
         if let Some(contexts) = &contexts {
             contexts.check()?;
@@ -188,7 +188,11 @@ impl VerifiedImage<'_> {
         })
     }
 
-    fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
+    fn sysext_options<'c>(
+        &self,
+        layer: String,
+        contexts: Option<&'c FileContexts>,
+    ) -> SysextOptions<'c> {
         let Request { image, extension, output, name, limits, .. } = self.request;
         let file_name = output.path.file_name().and_then(|name| name.to_str());
         SysextOptions {
@@ -196,6 +200,7 @@ impl VerifiedImage<'_> {
             image_name: file_name.and_then(sysext::image_name).map(str::to_owned),
             platform: self.config.platform.clone(),
             latest: extension.latest,
+            layer,
             created: sysext::created(self.config.created_at()),
             id: extension.id.clone(),
             version_id: extension.version_id.clone(),

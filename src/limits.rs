@@ -82,8 +82,8 @@ limits! {
     text_file = "text-file", 16 << 20;
     /// Seconds for all waits of one run for a registry, and for tries that bring nothing.
     retry_seconds = "retry-seconds", 120;
-    /// Seconds for all documents of an image together, waits included, and as many for those of its
-    /// signatures.
+    /// Seconds for all documents of an image together, waits included, and as many for its signatures
+    /// in each format, for each place that is asked; layers are not counted.
     document_seconds = "document-seconds", 600;
 }
 

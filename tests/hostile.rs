@@ -160,7 +160,8 @@ impl Host {
         let entries = fs::read_dir(self.root.join(UNITS)).unwrap();
         let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let start = format!("-sysext-{what}-");
-        let name = names.find(|name| name.contains(&start)).unwrap();
+        let mut is_it = |name: &String| name.contains(&start) && name.ends_with(".service");
+        let name = names.find(&mut is_it).unwrap();
         self.text(&format!("{UNITS}/{name}"))
     }
 

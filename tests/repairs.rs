@@ -306,6 +306,35 @@ fn no_password_is_in_the_image_or_the_report() {
     assert!(!outcome.stdout.contains("RealHash") && !outcome.stderr.contains("RealHash"));
 }
 
+/// What tools and people keep copies of passwords in.
+#[test]
+fn no_password_of_a_backup_is_in_the_image() {
+    let line = format!("demo:{HASH}:1::::::\n");
+    let backups = [
+        "etc/shadow.bak",
+        "usr/etc/gshadow.old",
+        "etc/security/opasswd.old",
+        "var/backups/shadow.bak",
+        "var/backups/gshadow.0",
+    ];
+    let directories = ["etc/security", "usr/etc", "var/backups"];
+    let layer = directories.iter().fold(layer(), |tar, directory| tar.dir(directory));
+    let layer = backups.iter().fold(layer, |tar, path| file(tar, path, &line, 0o600, 0, 0));
+    let work = Workdir::new();
+    let report = convert(&work, layer, &[]).json();
+    let image = fs::read(work.out("demo.raw")).expect("an image");
+    let hash = &HASH.as_bytes()[4..];
+    assert!(!image.windows(hash.len()).any(|bytes| bytes == hash));
+    let changes = report["changes"].as_array().expect("changes");
+    for path in backups {
+        let is_dropped = changes.iter().any(|change| {
+            let dropped = change["path"].as_str().expect("a path");
+            change["action"] == "dropped" && path.starts_with(dropped)
+        });
+        assert!(is_dropped, "{path} in {changes:#?}");
+    }
+}
+
 /// A hard link would carry the passwords into the image under another name.
 #[test]
 fn a_hard_link_to_the_passwords_is_refused() {
@@ -340,7 +369,7 @@ fn systemd_reads_the_units_that_are_added() {
     assert_eq!(
         drop_in,
         "[Unit]\nUpholds=demo.service\nUpholds=inst@a\\x2db.service\n\
-         Upholds=a\\x20b\\x25\\x40-sysext-multi-user-target-once-service.target\n"
+         Upholds=a\\x20b\\x25\\x40-sysext-multi-user.target--once.service.target\n"
     );
     assert_eq!(
         fs::read_link(units.join("also.service")).expect("an alias"),
@@ -487,7 +516,9 @@ fn units_that_a_release_file_restarts_are_told() {
         .file(release, b"ID=example\nEXTENSION_RESTART_UNITS=demo.service\n");
     let report = convert(&Workdir::new(), layer, &[]).json();
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("EXTENSION_RESTART_UNITS=demo.service: at boot"), "{warnings}");
+    let told = "EXTENSION_RESTART_UNITS=demo.service, which is left out: at boot";
+    assert!(warnings.contains(told), "{warnings}");
+    assert!(!report["extension"]["release"].to_string().contains("RESTART"), "{report}");
 }
 
 /// Memberships that only gshadow has, of a user of the layer.
@@ -588,4 +619,131 @@ fn units_are_enabled_by_name() {
         work.refuses(2, common.iter().chain(&["--selinux=none"]));
         work.refuses(2, common.iter().chain(&["--selinux=none", "--repairs=none"]));
     }
+}
+
+/// The layer's services in a directory, enabled under these names.
+fn services(units: &[(&str, &str)], enabled: &[(&str, &str)]) -> Tarball {
+    let wants = "etc/systemd/system/multi-user.target.wants";
+    let system = "usr/lib/systemd/system";
+    let mut tar =
+        ["usr/lib", "usr/lib/systemd", system, "etc", "etc/systemd", "etc/systemd/system"]
+            .iter()
+            .chain(&[wants])
+            .fold(Tarball::minimal(), |tar, directory| tar.dir(directory));
+    for (name, text) in units {
+        tar = tar.file(&format!("{system}/{name}"), text.as_bytes());
+    }
+    for (name, unit) in enabled {
+        tar = tar.symlink(&format!("{wants}/{name}"), &format!("/{system}/{unit}"));
+    }
+    tar
+}
+
+const ONCE: &str = "[Service]\nType=oneshot\nExecStart=/usr/bin/tool\n";
+
+/// The names of units that differ in what a name of a target cannot have.
+#[test]
+fn units_of_names_that_are_alike_start_once_each() {
+    let names = ["scan@eth0.10.service", "scan@eth0-10.service", "scan-eth0-10.service"];
+    let enabled = [(names[0], "scan@.service"), (names[1], "scan@.service"), (names[2], names[2])];
+    let layer = services(&[("scan@.service", ONCE), (names[2], ONCE)], &enabled);
+    let work = Workdir::new();
+    convert(&work, layer, &[]);
+    let root = need!(host(&work, "host"), "no fsck.erofs of Debian forky");
+    let units = root.join("usr/lib/systemd/system");
+    let drop_in = text(&units, "multi-user.target.d/10-demo-sysext.conf");
+    let mut wanted: Vec<_> = drop_in
+        .lines()
+        .filter_map(|line| line.strip_prefix("Upholds="))
+        .map(|target| text(&units, target).lines().last().expect("a line").to_owned())
+        .collect();
+    wanted.sort();
+    let mut expected = names.map(|name| format!("Wants={name}"));
+    expected.sort();
+    assert_eq!(wanted, expected);
+}
+
+/// What cannot be started is not said to be, and no drop-in is written for nothing.
+#[test]
+fn a_unit_that_ends_by_itself_and_has_no_target_is_not_said_to_start() {
+    // Escaped four times as long, which is more than a target's name has room for.
+    let long = format!("n{}.service", ":".repeat(48));
+    let name = format!("--name={}", "x".repeat(40));
+    let work = Workdir::new();
+    let report = convert(&work, services(&[(&long, ONCE)], &[(&long, &long)]), &[&name]).json();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("is left out: found too long a name"), "{warnings}");
+    let changes = report["changes"].to_string();
+    assert!(!changes.contains("starts n") && !changes.contains("multi-user.target.d"), "{changes}");
+}
+
+/// A layer with something for every unit that a repair adds, and a policy module of its own.
+fn layer_for_every_unit(module: &str) -> Tarball {
+    let layer = services(&[("own.service", ONCE)], &[("own.service", "own.service")]);
+    ["usr/lib/tmpfiles.d", "usr/share", "usr/share/glib-2.0", "usr/share/glib-2.0/schemas"]
+        .iter()
+        .chain(&["usr/share/selinux"])
+        .fold(layer, |tar, directory| tar.dir(directory))
+        .file("usr/lib/tmpfiles.d/x.conf", b"d /var/lib/x\n")
+        .file("usr/share/glib-2.0/schemas/x.gschema.xml", b"")
+        .file("usr/share/selinux/x.pp", module.as_bytes())
+}
+
+/// The name of a unit that a repair has added.
+fn added(root: &Path, kind: &str) -> String {
+    let start = format!("demo-sysext-{kind}-");
+    let units = fs::read_dir(root.join("usr/lib/systemd/system")).expect("a directory");
+    let mut names = units.map(|entry| entry.expect("an entry").file_name().into_string());
+    let found = names.find_map(|name| name.ok().filter(|name| name.starts_with(&start)));
+    found.unwrap_or_else(|| panic!("no unit {start}"))
+}
+
+/// Accounts and files, then policy, then caches, as they say themselves; then the display manager.
+#[test]
+fn the_units_of_the_repairs_run_in_their_order() {
+    let work = Workdir::new();
+    let outcome = convert(&work, layer_for_every_unit("a"), &["--repairs=all,caches,selinux"]);
+    let root = need!(host(&work, "host"), "no fsck.erofs of Debian forky");
+    let units = root.join("usr/lib/systemd/system");
+    let [setup, selinux, caches] = ["setup", "selinux", "caches"].map(|kind| added(&root, kind));
+    let has = |unit: &str, line: &str| {
+        let text = text(&units, unit);
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    };
+    has(&setup, &format!("Before={selinux} {caches} shutdown.target"));
+    has(&caches, &format!("After=local-fs.target systemd-sysext.service {selinux}"));
+    has(&caches, "Before=display-manager.service");
+    has(&selinux, "ConditionFileIsExecutable=/usr/sbin/semodule");
+    for unit in [&setup, &selinux] {
+        has("own.service.d/10-demo-sysext.conf", &format!("After={unit}"));
+    }
+    for unit in [&setup, &selinux, &caches] {
+        assert!(!units.join(format!("{unit}.d")).exists(), "{unit}");
+    }
+    for unit in [&setup, &caches] {
+        has("sysinit.target.d/10-demo-sysext.conf", &format!("Upholds={unit}"));
+    }
+    // What must not stay when the extension goes.
+    let warnings = outcome.json()["warnings"].to_string();
+    assert!(warnings.contains("remove /usr/local/share/glib-2.0/schemas/gschemas.compiled"));
+}
+
+/// Of the same size and time, but with other contents: what works on them runs again. Whatever the
+/// times of files become, the same layer has the same units.
+#[test]
+fn units_are_named_by_the_contents_of_the_layer() {
+    let names = |module: &str, more: &[&str]| {
+        let work = Workdir::new();
+        convert(
+            &work,
+            layer_for_every_unit(module),
+            &[&["--repairs=all,caches,selinux"], more].concat(),
+        );
+        let root = host(&work, "host")?;
+        Some(["selinux", "caches"].map(|kind| added(&root, kind)))
+    };
+    let one = need!(names("a", &[]), "no fsck.erofs of Debian forky");
+    assert_eq!(names("a", &["--mtime=1"]), Some(one.clone()));
+    let other = names("b", &[]).expect("an image");
+    assert!(one.iter().zip(&other).all(|(one, other)| one != other), "{one:?} {other:?}");
 }

@@ -71,11 +71,15 @@ pub(super) fn candidates(
     source: &mut dyn Referrers,
     limits: &Limits,
 ) -> Vec<Candidate> {
-    // Those that are likely to be bundles first, so that others do not use up the limit.
-    referrers.sort_by_key(|referrer| match referrer.artifact_type.as_deref() {
-        Some(kind) if kind.starts_with(BUNDLE) => 0,
-        None | Some(EMPTY | "") => 1,
-        Some(_) => 2,
+    // Those that are likely to be bundles first, so that others do not use up the limit; of these
+    // the smallest, so that large ones do not use up the time.
+    referrers.sort_by_key(|referrer| {
+        let kind = match referrer.artifact_type.as_deref() {
+            Some(kind) if kind.starts_with(BUNDLE) => 0,
+            None | Some(EMPTY | "") => 1,
+            Some(_) => 2,
+        };
+        (kind, referrer.descriptor.size)
     });
     let most = usize::try_from(limits.signatures).unwrap_or(usize::MAX);
     let found = referrers.len();
@@ -191,6 +195,38 @@ mod tests {
         fn blob(&mut self, _: &Descriptor) -> Result<Vec<u8>, Error> {
             Ok(self.0.clone())
         }
+    }
+
+    /// Notes which manifests are asked for, and has none.
+    struct Asked(Vec<u64>);
+
+    impl Referrers for Asked {
+        fn manifest(&mut self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+            self.0.push(descriptor.size);
+            Ok(RawManifest::new(Vec::new(), None))
+        }
+
+        fn blob(&mut self, _: &Descriptor) -> Result<Vec<u8>, Error> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn bundles_come_first_and_of_these_the_smallest() {
+        let digest = Digest::of(b"");
+        let entry = |kind: &str, size: u64| {
+            format!(
+                r#"{{"mediaType":"{}","size":{size},"digest":"{digest}","artifactType":"{kind}"}}"#,
+                MediaType::OCI_MANIFEST
+            )
+        };
+        let listed = [("text/x", 1), (BUNDLE, 900), (EMPTY, 3), (BUNDLE, 5)];
+        let listed = listed.map(|(kind, size)| entry(kind, size)).join(",");
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{listed}]}}"#);
+        let found = entries(&RawManifest::new(index.into_bytes(), None)).unwrap();
+        let mut asked = Asked(Vec::new());
+        candidates(&digest, found, &mut asked, &Limits::default());
+        assert_eq!(asked.0, [5, 900, 3, 1]);
     }
 
     proptest! {

@@ -120,38 +120,43 @@ impl Transport for Remote {
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
-        self.registry.ask_for(Documents::OfSignatures);
-        let signatures = self.signatures(digest);
-        let bundles = self.bundles(digest);
-        self.registry.ask_for(Documents::OfImage);
+        let Self { registry, limits, .. } = self;
+        let signatures =
+            registry.ask_for(Documents::OfSignatures, |it| signatures(it, digest, limits));
+        let bundles = registry.ask_for(Documents::OfBundles, |it| bundles(it, digest, limits));
         attached::both(digest, signatures, bundles)
     }
 }
 
-impl Remote {
-    /// The signatures in cosign's older format.
-    fn signatures(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
-        let Some(manifest) = self.registry.signature_manifest(digest)? else {
-            return Ok(Vec::new());
-        };
-        let limit = self.limits.signature_size;
-        let mut fetch = |layer: &Descriptor| self.registry.blob_bytes(layer, limit);
-        Ok(attached::candidates(&manifest, &mut fetch, &self.limits))
-    }
+/// The signatures in cosign's older format.
+fn signatures(
+    registry: &mut Registry,
+    digest: &Digest,
+    limits: &Limits,
+) -> Result<Vec<Candidate>, Error> {
+    let Some(manifest) = registry.signature_manifest(digest)? else {
+        return Ok(Vec::new());
+    };
+    let mut fetch = |layer: &Descriptor| registry.blob_bytes(layer, limits.signature_size);
+    Ok(attached::candidates(&manifest, &mut fetch, limits))
+}
 
-    /// The signatures in its newer one.
-    fn bundles(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {
-        let mut found = Vec::new();
-        for index in self.registry.referrers(digest)? {
-            let entries = referrers::entries(&index).map_err(|problem| Error::Document {
-                document: format!("referrers of {digest}"),
-                problem,
-            })?;
-            found.extend(entries);
-        }
-        let mut source = Attached { registry: &mut self.registry, limit: self.limits.bundle_size };
-        Ok(referrers::candidates(digest, found, &mut source, &self.limits))
+/// The signatures in its newer one.
+fn bundles(
+    registry: &mut Registry,
+    digest: &Digest,
+    limits: &Limits,
+) -> Result<Vec<Candidate>, Error> {
+    let mut found = Vec::new();
+    for index in registry.referrers(digest)? {
+        let entries = referrers::entries(&index).map_err(|problem| Error::Document {
+            document: format!("referrers of {digest}"),
+            problem,
+        })?;
+        found.extend(entries);
     }
+    let mut source = Attached { registry, limit: limits.bundle_size };
+    Ok(referrers::candidates(digest, found, &mut source, limits))
 }
 
 /// The registry as the place of bundles.

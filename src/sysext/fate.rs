@@ -85,6 +85,7 @@ mod tests {
             ("usr/etc/passwd", Fate::Hold),
             ("etc/shadow", Fate::Hold),
             ("etc/.pwd.lock", Fate::Drop),
+            ("etc/shadow.bak", Fate::Drop),
             ("var/lib/a/x", Fate::Drop),
             ("etc/group", Fate::Hold),
             ("etc/selinux/config", Fate::Hold),
@@ -103,5 +104,6 @@ mod tests {
         assert_eq!(fates.fate(b"var/lib/a/x"), Fate::Hold);
         assert_eq!(fates.fate(b"var/lib/rpm/x"), Fate::Drop);
         assert_eq!(fates.fate(b"var/log/a/x"), Fate::Drop);
+        assert_eq!(fates.fate(b"var/backups/shadow.bak"), Fate::Drop);
     }
 }

@@ -25,6 +25,8 @@ pub struct SysextOptions<'a> {
     pub created: Timestamp,
     /// The latest time that anything may have, in seconds since 1970 (`--mtime`).
     pub latest: Option<i64>,
+    /// What tells the layer's contents from others': its diff ID.
+    pub layer: String,
     /// `--id`
     pub id: Option<String>,
     /// `--version-id`
@@ -64,6 +66,7 @@ impl SysextOptions<'_> {
             platform,
             created,
             latest: None,
+            layer: String::new(),
             id: None,
             version_id: None,
             sysext_level: None,

@@ -9,6 +9,7 @@ use super::rules::{RELEASE_DIRECTORY, RELEASE_PREFIX};
 use super::work::{Work, read_held};
 use super::{Error, Repair, SysextOptions, repairs};
 use crate::base::{self, Base, os_release};
+use crate::escape::Escaped;
 use crate::layer::{Held, Stored};
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Inode, Stat, join};
@@ -44,6 +45,9 @@ pub fn release_path(name: &str) -> Vec<u8> {
     join(RELEASE_DIRECTORY, &[RELEASE_PREFIX, name.as_bytes()].concat())
 }
 
+/// What systemd 262 restarts after merging: at boot it would wait for units that wait for it.
+const RESTART: &str = "EXTENSION_RESTART_UNITS";
+
 /// The release file.
 #[derive(Debug)]
 pub(super) struct Release {
@@ -76,8 +80,9 @@ pub(super) fn run<C>(
         Some((variables, _)) => kept_of_shipped(variables, &fields, base)?,
         None => Default::default(),
     };
-    if let Some((key, units)) = kept.iter().find(|(key, _)| key == "EXTENSION_RESTART_UNITS") {
-        changes.warn("R5", format!("the layer's release file has {key}={units}: at boot systemd 262 waits for these units before it has merged, and for ever for those that start after systemd-sysext.service, as all with default dependencies do"));
+    if let Some(units) = shipped.as_ref().and_then(|(variables, _)| variables.get(RESTART)) {
+        let units = Escaped(units.as_bytes());
+        changes.warn("R5", format!("the layer's release file has {RESTART}={units}, which is left out: at boot systemd 262 waits for these units before it has merged, and for ever for those that start after systemd-sysext.service, as all with default dependencies do"));
     }
     let reload = String::from("EXTENSION_RELOAD_MANAGER");
     // Each of them adds units.
@@ -202,7 +207,7 @@ fn kept_of_shipped<'s>(
                 }
             }
             "ARCHITECTURE" => agrees(key, value, ours, "the image")?,
-            "EXTENSION_RELOAD_MANAGER" | "EXTENSION_RESTART_UNITS" => {
+            "EXTENSION_RELOAD_MANAGER" => {
                 kept.push((key.clone(), printable("layer's release file", key, value)?));
             }
             _ if key.starts_with("SYSEXT_") => {

@@ -92,10 +92,6 @@ const ETC_STATE: &[&str] = &[
     "passwd-",
     "group",
     "group-",
-    "shadow",
-    "shadow-",
-    "gshadow",
-    "gshadow-",
     "subuid",
     "subuid-",
     "subgid",
@@ -124,6 +120,7 @@ const ETC_STATE: &[&str] = &[
 
 /// What of `var` is no package's, but of the build or of one machine (R25).
 const VAR_STATE: &[&str] = &[
+    "var/backups",
     "var/cache/apt",
     "var/cache/debconf",
     "var/cache/dnf",
@@ -215,8 +212,24 @@ pub(super) fn cache(path: &[u8]) -> Option<Rule> {
 /// R20: state of the machine that built the layer.
 pub(super) fn etc_state(path: &[u8]) -> Option<Rule> {
     below_etc(path)
-        .is_some_and(|path| covered(ETC_STATE, path))
+        .is_some_and(|path| covered(ETC_STATE, path) || has_passwords(path))
         .then_some(Rule { id: "R20", reason: "state of one machine, not a default" })
+}
+
+/// Files below `etc` with passwords, and what tools, editors and people call their copies.
+pub(super) fn has_passwords(path: &[u8]) -> bool {
+    let (name, below) = cut(path);
+    if let (b"security", Some(below)) = (name, below) {
+        return below.starts_with(b"opasswd");
+    }
+    let is_shadow = |word: &[u8]| {
+        let word = word.strip_prefix(b"g").unwrap_or(word);
+        let end = word.strip_prefix(b"shadow");
+        end.is_some_and(|end| end == b"old" || end == b"bak" || end.iter().all(u8::is_ascii_digit))
+    };
+    // Others are called shadowsocks; and these are the hooks of shadow-utils.
+    let mut words = name.split(|byte| !byte.is_ascii_alphanumeric());
+    words.any(is_shadow) && name != b"shadow-maint"
 }
 
 /// What of a path is below `etc` or `usr/etc`.
@@ -329,6 +342,12 @@ mod tests {
             "etc/yum.repos.d/x.repo.rpmnew",
             "etc/x.rpmsave",
             "etc/.rpm-ostree-shadow-mode-fixed2.stamp",
+            "etc/shadow.bak",
+            "etc/old_gshadow",
+            "etc/shadow1~",
+            "etc/#shadow#",
+            "usr/etc/.gshadow.swp",
+            "etc/security/opasswd.old",
             "usr/etc/pki/ca-trust/extracted/pem/tls.pem",
         ] {
             assert!(etc_state(path.as_bytes()).is_some(), "{path}");
@@ -336,6 +355,10 @@ mod tests {
         for path in [
             "etc",
             "etc/hosts.allow",
+            "etc/shadow-maint/useradd-post.d/x",
+            "etc/shadowsocks/config.json",
+            "etc/security/access.conf",
+            "etc/security/limits.conf",
             "etc/ssh/sshd_config",
             "etc/pki/ca-trust/source/x.pem",
             "etc/systemd/system/x.service",

@@ -39,7 +39,8 @@ pub struct Accepted {
     pub digest: String,
     /// When it was built, by its configuration.
     pub created: Option<String>,
-    /// When it was signed, by a transparency log or a timestamp authority.
+    /// When it was signed, by a transparency log or a timestamp authority; none if whoever has the
+    /// signature can have a later time from them (keys, certificates that are valid for long).
     pub signed_at: Option<String>,
 }
 

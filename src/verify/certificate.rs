@@ -1,5 +1,7 @@
 //! A signer's certificate: whose it is, and which authority vouched for it when (K2, K4).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sigstore_verify::crypto::WEBPKI_VERIFICATION_ALGS;
@@ -10,6 +12,7 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
+use x509_cert::time::Time;
 
 use super::trust_root::Authority;
 use super::{PublicKey, key};
@@ -29,6 +32,8 @@ const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.
 /// What an authority's certificate may demand that we see to; webpki to the last.
 const KNOWN: [ObjectIdentifier; 4] =
     [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, NAME_CONSTRAINTS];
+/// As long as a certificate for one signature is valid.
+const BRIEF: Duration = Duration::from_secs(3600);
 /// As many certificates as a chain may have beside it.
 const MAX_CHAIN: usize = 16;
 
@@ -42,6 +47,8 @@ pub(super) struct Holder {
     /// Who vouched for it.
     pub issuer: String,
     pub key: PublicKey,
+    /// Whether the certificate is for one signature, as Fulcio's are, which end after ten minutes.
+    pub is_brief: bool,
 }
 
 impl Holder {
@@ -77,7 +84,7 @@ impl Holder {
             (_, Some(issuer)) | (Some(issuer), None) => issuer.to_owned(),
             (None, None) => return Err("found no issuer (1.3.6.1.4.1.57264.1.8)".into()),
         };
-        Ok(Self { subject, is_email, issuer, key })
+        Ok(Self { subject, is_email, issuer, key, is_brief: lifetime(der)? <= BRIEF })
     }
 }
 
@@ -128,6 +135,14 @@ fn signing_certificate(der: &[u8]) -> Result<(Vec<Extension>, PublicKey), String
     let spki = spki.to_der().map_err(|error| error.to_string())?;
     let key = PublicKey::from_spki(&spki).map_err(|error| error.to_string())?;
     Ok((extensions, key))
+}
+
+/// How long a certificate is valid.
+fn lifetime(der: &[u8]) -> Result<Duration, String> {
+    let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let validity = certificate.tbs_certificate.validity;
+    let seconds = |time: Time| time.to_unix_duration();
+    Ok(seconds(validity.not_after).saturating_sub(seconds(validity.not_before)))
 }
 
 fn value(extensions: &[Extension], oid: ObjectIdentifier) -> Option<&[u8]> {

@@ -111,6 +111,13 @@ impl Accepted {
         ignored.chain(unnamed).collect()
     }
 
+    /// When it was made, if nobody can have it look younger: whoever has a signature by key can log
+    /// it again, or have it stamped, and so with certificates that are valid for long.
+    pub fn fixed_time(&self) -> Option<Timestamp> {
+        let is_brief = matches!(&self.signatory, Signatory::Certificate(it) if it.is_brief);
+        self.time.filter(|_| is_brief)
+    }
+
     /// The key that made the signature, if one did.
     pub fn key(&self) -> Option<&NamedKey> {
         match &self.signatory {

@@ -25,6 +25,9 @@ pub struct Certified {
     /// The earliest time at which the signature was seen; none if nothing proves one, which only
     /// `pki` of containers-policy.json(5) does without.
     pub time: Option<Timestamp>,
+    /// Whether the certificate was valid so shortly that nobody can have had the signature logged
+    /// again much later.
+    pub is_brief: bool,
 }
 
 /// What was signed by certificate.
@@ -101,7 +104,8 @@ pub(super) fn check(
             expected: format!("{} by {}", wanted.subject, wanted.issuer),
         });
     }
-    Ok(Certified { subject: holder.subject, issuer: holder.issuer, time: Some(time) })
+    let Holder { subject, issuer, is_brief, .. } = holder;
+    Ok(Certified { subject, issuer, time: Some(time), is_brief })
 }
 
 /// Nothing was signed after now: then it is the clock that is wrong (row 90).

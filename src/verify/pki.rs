@@ -105,7 +105,7 @@ pub(super) fn check(
             expected: expected.into_iter().flatten().collect::<Vec<_>>().join(" and "),
         });
     }
-    Ok(Certified { subject: bearer.names, issuer, time: None })
+    Ok(Certified { subject: bearer.names, issuer, time: None, is_brief: false })
 }
 
 fn is_of_host(leaf: &[u8], host: &ServerName<'_>) -> bool {

@@ -40,6 +40,27 @@ fn by_key(pki: &Pki) -> Policy {
     Policy::new(named(&pki.signer), Vec::new(), SignedIdentity::Asked)
 }
 
+/// Whoever has a signature by key, or by a certificate that is valid for long, can have it logged again
+/// later: only that of a certificate for one signature is as young as it looks (row 38).
+#[test]
+fn row_38_only_a_brief_certificate_fixes_the_time() {
+    let pki = Pki::default();
+    let by_key = logged_bundle(&pki, &statement());
+    let by_key = bundle_verdict(&by_key, &key_policy(&pki, true)).unwrap();
+    assert_eq!((by_key.time, by_key.fixed_time()), (Some(at(SIGNED)), None));
+    for (leaf, is_fixed) in [
+        ((SIGNED - 300, SIGNED + 300), true),
+        ((SIGNED, SIGNED + 3600), true),
+        ((SIGNED, SIGNED + 3601), false),
+        ((SIGNED - 300, SIGNED + 365 * 86400), false),
+    ] {
+        let chain = pki.chain(&Certificates { leaf, ..Certificates::default() });
+        let accepted = older_verdict(older(&pki, Some(&chain)), &own_policy(&pki, &chain)).unwrap();
+        assert_eq!(accepted.time, Some(at(SIGNED)));
+        assert_eq!(accepted.fixed_time(), accepted.time.filter(|_| is_fixed), "{leaf:?}");
+    }
+}
+
 #[test]
 fn an_old_signature_hides_no_young_one() {
     let pki = Pki::default();

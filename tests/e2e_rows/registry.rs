@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::common::ca::Ca;
 use crate::common::command::Workdir;
 use crate::common::faults::{Reply, Request, Server};
 use crate::common::hub::{Hub, TAG, arguments};
-use crate::common::layout::{Image, Layout, digest};
+use crate::common::layout::{Image, Layout, descriptor, digest};
 use crate::common::mount::Mounted;
 use crate::common::registry::{PASSWORD, USER, authfile};
 use crate::common::sign::Key;
@@ -83,6 +85,66 @@ fn rows_2_and_14_signatures_that_are_slow_together() {
         assert!(outcome.stderr.contains("not here after 2 s"), "{outcome:#?}");
         assert!(!outcome.stderr.contains("found no signature"), "{outcome:#?}");
     }
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+/// Row 14, the other way around: signatures of the older format that are slow together hide no good
+/// bundle.
+#[test]
+fn row_14_slow_signatures_hide_no_bundle() {
+    const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const STATEMENT: &str = "application/vnd.in-toto+json";
+    let key = need!(key(), "no openssl");
+    let layout = signed(&key);
+    let image = layout.documents(TAG)[&format!("manifests/{TAG}")].1.clone();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": digest(&image).replace("sha256:", "") } }],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {},
+    })
+    .to_string();
+    let pae = format!("DSSEv1 {} {STATEMENT} {} {statement}", STATEMENT.len(), statement.len());
+    let bundle = json!({
+        "mediaType": BUNDLE,
+        "verificationMaterial": { "publicKey": { "hint": "" } },
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&statement),
+            "payloadType": STATEMENT,
+            "signatures": [{ "sig": key.sign(pae.as_bytes()) }],
+        },
+    })
+    .to_string();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": BUNDLE,
+        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [descriptor(BUNDLE, bundle.as_bytes())],
+        "subject": descriptor(MANIFEST, &image),
+    })
+    .to_string();
+    layout.add_blob(bundle.as_bytes());
+    layout.add_blob(manifest.as_bytes());
+    let entries = [descriptor(MANIFEST, manifest.as_bytes())];
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string();
+    let started = Instant::now();
+    let hub = Hub::failing(&layout, move |request, _, reply| {
+        if request.path.contains("/manifests/sha256-") {
+            reply.stall(0, Duration::from_secs(20))
+        } else if request.path.contains("/referrers/") {
+            Reply::ok(&*index).with("Content-Type", INDEX)
+        } else {
+            reply
+        }
+    });
+    let mut arguments = hub.arguments(&key);
+    arguments.retain(|argument| !argument.starts_with("--signed-identity"));
+    arguments.push("--limit=document-seconds=2".to_owned());
+    let outcome = expect_run("14", "0", arguments);
+    assert!(outcome.stderr.contains("its signatures are not here after 2 s"), "{outcome:#?}");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 

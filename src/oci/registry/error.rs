@@ -135,7 +135,11 @@ pub enum Error {
     /// Documents took too long, all of them together.
     #[error(
         "the documents of {} are not here after {} s, expected all of them by then",
-        match kind { Documents::OfImage => "the image", Documents::OfSignatures => "its signatures" },
+        match kind {
+            Documents::OfImage => "the image",
+            Documents::OfSignatures => "its signatures",
+            Documents::OfBundles => "its bundles",
+        },
         total.as_secs()
     )]
     Late {

@@ -37,6 +37,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
@@ -54,7 +55,7 @@ use super::{Descriptor, Digest, RawManifest, Repository};
 use crate::limits::Limits;
 
 /// As long as an answer of [`with_client`] may take.
-const WHOLE_ANSWER: std::time::Duration = std::time::Duration::from_secs(120);
+const WHOLE_ANSWER: Duration = Duration::from_secs(120);
 
 /// How a registry is asked.
 #[derive(Clone, Debug)]
@@ -131,7 +132,10 @@ impl Registry {
             runtime: Runtime::new()?,
             repository: repository.clone(),
             manifest_size: options.limits.manifest_size,
-            time: Time::new(options.limits.document_seconds),
+            time: Time::new(
+                Documents::OfImage,
+                Duration::from_secs(options.limits.document_seconds),
+            ),
         })
     }
 
@@ -140,9 +144,13 @@ impl Registry {
         &self.repository
     }
 
-    /// Says which documents are asked for from now on.
-    pub fn ask_for(&mut self, kind: Documents) {
-        self.time.kind = kind;
+    /// Asks for documents of another kind than the image's, in a time of their own.
+    pub fn ask_for<T>(&mut self, kind: Documents, ask: impl FnOnce(&mut Self) -> T) -> T {
+        let time = Time::new(kind, self.time.total);
+        let time = std::mem::replace(&mut self.time, time);
+        let found = ask(self);
+        self.time = time;
+        found
     }
 
     /// A manifest or index; none if the registry has none of that name, and an error if it does

@@ -6,29 +6,29 @@ use std::time::{Duration, Instant};
 
 use super::{Error, Runtime};
 
-/// Which documents are asked for. Each kind has its own time, so that slow signatures leave enough
-/// for the image that a good one among them vouches for (row 14).
+/// Which documents are asked for. Each kind has its own time, so that slow ones of one kind leave
+/// enough for a good signature of another, and for the image that it vouches for (row 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Documents {
     /// Indexes, manifests and configurations.
     OfImage,
-    /// What is offered as signatures.
+    /// What is offered as signatures in cosign's older format.
     OfSignatures,
+    /// What is offered as signatures in its newer one.
+    OfBundles,
 }
 
-/// What is left of the time.
+/// What is left of the time for one kind.
 #[derive(Debug)]
 pub(super) struct Time {
-    pub kind: Documents,
-    total: Duration,
-    image: Duration,
-    signatures: Duration,
+    kind: Documents,
+    pub total: Duration,
+    left: Duration,
 }
 
 impl Time {
-    pub fn new(seconds: u64) -> Self {
-        let total = Duration::from_secs(seconds);
-        Self { kind: Documents::OfImage, total, image: total, signatures: total }
+    pub fn new(kind: Documents, total: Duration) -> Self {
+        Self { kind, total, left: total }
     }
 
     /// Runs what gets a document, as long as there is time.
@@ -37,20 +37,16 @@ impl Time {
         runtime: &Runtime,
         task: impl Future<Output = Result<T, crate::oci::Error>>,
     ) -> Result<T, crate::oci::Error> {
-        let (kind, total) = (self.kind, self.total);
-        let left = match kind {
-            Documents::OfImage => &mut self.image,
-            Documents::OfSignatures => &mut self.signatures,
-        };
+        let Self { kind, total, left } = *self;
         let late = || crate::oci::Error::from(Error::Late { kind, total });
         if left.is_zero() {
             return Err(late());
         }
         let started = Instant::now();
         let limited =
-            async { tokio::time::timeout(*left, task).await.unwrap_or_else(|_| Err(late())) };
+            async { tokio::time::timeout(left, task).await.unwrap_or_else(|_| Err(late())) };
         let result = runtime.run(limited);
-        *left = left.saturating_sub(started.elapsed());
+        self.left = left.saturating_sub(started.elapsed());
         result
     }
 }

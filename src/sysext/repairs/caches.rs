@@ -22,8 +22,10 @@ struct Cache {
 }
 
 enum Remedy {
-    /// What computes it anew (for a shell), and the directory that can be written.
-    Rebuild { command: &'static str, directory: &'static str },
+    /// What computes it anew (for a shell), the directory that can be written, and what there is
+    /// wrong when the extension is not merged, because it hides what the host has then. Names that
+    /// are there already stay: they are the administrator's.
+    Rebuild { command: &'static str, directory: &'static str, leaves: &'static str },
     /// Its readers look at no place that can be written; what helps all the same.
     Otherwise(&'static str),
 }
@@ -45,8 +47,9 @@ const CACHES: &[Cache] = &[
         missed: "the icons of the extension, where the theme's cache is newer than its directory",
         // A second directory of the theme without a cache: its readers look for files there.
         remedy: Rebuild {
-            command: "ln -sfn /usr/share/icons/hicolor/*/ /usr/local/share/icons/hicolor/",
+            command: "ln -s /usr/share/icons/hicolor/*/ /usr/local/share/icons/hicolor/ 2>/dev/null",
             directory: "/usr/local/share/icons/hicolor",
+            leaves: "the links in /usr/local/share/icons/hicolor",
         },
     },
     Cache {
@@ -59,6 +62,7 @@ const CACHES: &[Cache] = &[
         remedy: Rebuild {
             command: "glib-compile-schemas --targetdir=/usr/local/share/glib-2.0/schemas /usr/share/glib-2.0/schemas",
             directory: "/usr/local/share/glib-2.0/schemas",
+            leaves: "/usr/local/share/glib-2.0/schemas/gschemas.compiled",
         },
     },
     Cache {
@@ -66,16 +70,18 @@ const CACHES: &[Cache] = &[
         missed: "which types of files the extension's applications open",
         // A cache is made of the files beside it.
         remedy: Rebuild {
-            command: "ln -sf /usr/share/applications/*.desktop /usr/local/share/applications/ && update-desktop-database /usr/local/share/applications",
+            command: "ln -s /usr/share/applications/*.desktop /usr/local/share/applications/ 2>/dev/null; update-desktop-database /usr/local/share/applications",
             directory: "/usr/local/share/applications",
+            leaves: "mimeinfo.cache and the links in /usr/local/share/applications",
         },
     },
     Cache {
         is: |path| is_within(path, b"usr/share/mime"),
         missed: "the types of files that the extension defines",
         remedy: Rebuild {
-            command: "ln -sf /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ && update-mime-database /usr/local/share/mime",
+            command: "ln -s /usr/share/mime/packages/*.xml /usr/local/share/mime/packages/ 2>/dev/null; update-mime-database /usr/local/share/mime",
             directory: "/usr/local/share/mime/packages",
+            leaves: "the links in /usr/local/share/mime/packages (then run update-mime-database /usr/local/share/mime)",
         },
     },
     Cache {
@@ -88,7 +94,7 @@ const CACHES: &[Cache] = &[
                         .any(|end| name.ends_with(end)))
         },
         missed: "the extension's kernel modules by name, and what they depend on",
-        remedy: Otherwise("modprobe takes a path, too"),
+        remedy: Otherwise("insmod takes a path (modprobe too, from kmod 31)"),
     },
     Cache {
         is: |path| {
@@ -97,12 +103,16 @@ const CACHES: &[Cache] = &[
                 || (is_within(path, b"usr/lib/udev/hwdb.d") && path.ends_with(b".hwdb"))
         },
         missed: "what the extension says of hardware (hwdb)",
-        remedy: Rebuild { command: "systemd-hwdb update", directory: "/etc/udev" },
+        remedy: Rebuild {
+            command: "systemd-hwdb update",
+            directory: "/etc/udev",
+            leaves: "/etc/udev/hwdb.bin",
+        },
     },
     Cache {
         is: |path| is_within(path, b"var/cache/fontconfig") && path != b"var/cache/fontconfig",
         missed: "nothing, but programs look for the extension's fonts longer at first",
-        remedy: Rebuild { command: "fc-cache -s", directory: "/var/cache/fontconfig" },
+        remedy: Rebuild { command: "fc-cache -s", directory: "/var/cache/fontconfig", leaves: "" },
     },
     Cache {
         is: |path| {
@@ -135,7 +145,11 @@ const CACHES: &[Cache] = &[
     Cache {
         is: |path| is_within(path, b"etc/ld.so.conf.d") && path.ends_with(b".conf"),
         missed: "libraries in the directories that the extension adds",
-        remedy: Rebuild { command: "ldconfig", directory: "/etc" },
+        remedy: Rebuild {
+            command: "ldconfig",
+            directory: "/etc",
+            leaves: "its libraries from /etc/ld.so.cache (ldconfig does it)",
+        },
     },
 ];
 
@@ -152,15 +166,14 @@ pub(super) fn run<C>(
 ) -> Result<(), Error> {
     // Of each cache: its first file, and whether a file of it is kept, which shadows the host's.
     let mut found: Vec<(Option<Vec<u8>>, bool)> = vec![(None, false); CACHES.len()];
-    // And what tells one version of the extension from another.
-    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        let Content::Regular(stored) = &entry.inode.content else { continue };
+        if !matches!(entry.inode.content, Content::Regular(_)) {
+            continue;
+        }
         for (cache, (first, is_kept)) in CACHES.iter().zip(&mut found) {
             if (cache.is)(&entry.path) {
                 *is_kept |= options.keep_caches && rules::cache(&entry.path).is_some();
                 first.get_or_insert_with(|| entry.path.clone());
-                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         }
     }
@@ -171,46 +184,53 @@ pub(super) fn run<C>(
         let missed = cache.missed;
         match cache.remedy {
             Otherwise(hint) => changes.warn("R19", format!("{path}: the host may miss {missed}; its readers look at no place that can be written; {hint}")),
-            Rebuild { command, directory } if options.repairs.has(Repair::Caches) => {
-                commands.insert((command, directory));
+            Rebuild { command, directory, leaves } if options.repairs.has(Repair::Caches) => {
+                commands.insert((command, directory, leaves));
             }
-            Rebuild { command, directory } => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
+            Rebuild { command, directory, .. } => changes.warn("R19", format!("{path}: the host may miss {missed}; {command} writes to {directory} there (--repairs all,caches)")),
         }
     }
     if commands.is_empty() {
         return Ok(());
     }
-    let unit = format!("caches-{}.service", unit_name::version(inputs));
+    let unit = format!("caches-{}.service", unit_name::version([&options.layer]));
     let unit = unit_name::added(&options.name, &unit, "R19", changes);
     let Some(unit) = unit else { return Ok(()) };
     let of = quote::description(&options.name);
+    // What loads policy comes first, so that what is written has labels of it. A display manager
+    // reads schemas when it starts, and ends if those it finds are older than it is.
+    let after = plan.added.join(" ");
     let mut text = format!(
         "[Unit]\n\
          Description=Caches for the system extension {of} (oci2sysext)\n\
-         After=local-fs.target systemd-sysext.service\n\
+         After=local-fs.target systemd-sysext.service {after}\n\
+         Before=display-manager.service\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n"
     );
-    for (command, directory) in &commands {
+    for (command, directory, _) in &commands {
         // A shell has a domain of its own under SELinux, whatever the program's label.
         let script = quote::exec(format!("mkdir -p {directory} && {command}").as_bytes());
         let _ = writeln!(text, "ExecStart=-/bin/sh -c {script}");
     }
     let why = commands
         .iter()
-        .map(|(command, _)| format!("runs {command}"))
+        .map(|(command, ..)| format!("runs {command}"))
         .collect::<Vec<_>>()
         .join("; ");
     let path = format!("{SYSTEM}/{unit}");
     work.add_file(&path, text.into_bytes(), options.created, ("R19", why), changes)?;
-    plan.uphold(
-        SYSTEM,
-        "multi-user.target",
-        &unit,
-        false,
-        ("R19", "caches of the host".to_owned()),
-    );
+    let leaves = commands.iter().map(|(.., leaves)| *leaves).filter(|leaves| !leaves.is_empty());
+    let leaves: Vec<_> = leaves.collect();
+    if !leaves.is_empty() {
+        let leaves = leaves.join("; ");
+        changes.warn("R19", format!("{unit} leaves files on the host that hide newer ones of it: when the extension goes, remove {leaves}"));
+    }
+    // Sooner than the display manager starts, which multi-user.target may come after.
+    let cause = ("R19", "caches of the host".to_owned());
+    plan.uphold(SYSTEM, "sysinit.target", &unit, false, cause);
+    plan.added.push(unit);
     Ok(())
 }

@@ -21,8 +21,9 @@ pub(in crate::sysext) struct Plan {
     upheld: BTreeMap<(&'static str, String), BTreeMap<String, Upheld>>,
     /// Drop-ins of the extension's own services: settings of `[Unit]`.
     own: BTreeMap<String, BTreeSet<String>>,
-    /// The unit that loads policy, and labels what others have made.
-    pub loads_policy: Option<String>,
+    /// Services that the repairs have added, in the order in which they run, all of them after the
+    /// accounts and files: policy, caches.
+    pub added: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -71,19 +72,15 @@ impl Plan {
         for ((directory, by), units) in &self.upheld {
             let Some(path) = drop_in(directory, by, changes) else { continue };
             let rule = units.values().map(|upheld| upheld.rule).max().unwrap_or_default();
-            let causes: Vec<_> = units
-                .iter()
-                .map(|(unit, Upheld { cause, .. })| format!("starts {unit}: {cause}"))
-                .collect();
-            let brief: Vec<_> =
-                units.iter().filter(|(_, u)| u.is_brief).map(|(unit, _)| unit.as_str()).collect();
+            let mut causes = Vec::new();
             let mut text = String::from("[Unit]\n");
-            for (unit, _) in units.iter().filter(|(_, upheld)| !upheld.is_brief) {
+            for (unit, Upheld { cause, .. }) in units.iter().filter(|(_, it)| !it.is_brief) {
                 let _ = writeln!(text, "Upholds={unit}");
+                causes.push(format!("starts {unit}: {cause}"));
             }
-            for unit in brief {
-                let plain = |name: &str| name.replace(['.', '@'], "-");
-                let target = format!("{}-{}.target", plain(by), plain(unit));
+            for (unit, Upheld { cause, .. }) in units.iter().filter(|(_, it)| it.is_brief) {
+                let (of, what) = (unit_name::escape(by), unit_name::escape(unit));
+                let target = format!("{of}--{what}.target");
                 let Some(target) = unit_name::added(&options.name, &target, "R22", changes) else {
                     continue;
                 };
@@ -100,6 +97,10 @@ impl Plan {
                     changes,
                 )?;
                 let _ = writeln!(text, "Upholds={target}");
+                causes.push(format!("starts {unit}: {cause}"));
+            }
+            if causes.is_empty() {
+                continue;
             }
             work.add_file(
                 &path,

@@ -31,14 +31,13 @@ pub(super) fn run<C>(
     let policy_type = base.policy().map(|policy| policy.policy_type.as_bytes());
     let mut rewritten = None;
     let mut modules = Vec::new();
-    // What tells one version of the extension from another.
-    let mut inputs = Vec::new();
     for entry in work.tree.walk() {
-        let Content::Regular(stored) = &entry.inode.content else { continue };
+        if !matches!(entry.inode.content, Content::Regular(_)) {
+            continue;
+        }
         if is_module(&entry.path) {
             if is_of_type(&entry.path, policy_type) {
                 modules.push([b"/", &entry.path[..]].concat());
-                inputs.push(unit_name::trait_of(&entry.path, stored, entry.inode.stat.mtime));
             }
         } else if rewritten.is_none() && is_policy(&entry.path) {
             rewritten = Some(entry.path);
@@ -79,7 +78,7 @@ pub(super) fn run<C>(
     if modules.is_empty() {
         return Ok(());
     }
-    let unit = format!("selinux-{}.service", unit_name::version(inputs));
+    let unit = format!("selinux-{}.service", unit_name::version([&options.layer]));
     let unit = unit_name::added(&options.name, &unit, "R34", changes);
     let Some(unit) = unit else { return Ok(()) };
     let arguments: Vec<_> = modules.iter().map(|path| quote::exec(path)).collect();
@@ -88,7 +87,7 @@ pub(super) fn run<C>(
         &quote::description(&options.name),
         &arguments.join(" "),
     );
-    let services = units::services(work, base);
+    let services = units::services(work, base, plan);
     let why = format!(
         "loads {} policy modules of the extension when they or the host's have changed, and relabels what their file contexts cover",
         modules.len()
@@ -97,7 +96,7 @@ pub(super) fn run<C>(
     work.add_file(&path, text.into_bytes(), options.created, ("R34", why), changes)?;
     let cause = ("R34", "policy modules".to_owned());
     plan.uphold(SYSTEM, "sysinit.target", &unit, true, cause);
-    plan.loads_policy = Some(unit.clone());
+    plan.added.push(unit.clone());
     for service in services {
         plan.start_after(&service, &unit);
     }
@@ -113,6 +112,7 @@ fn unit_text(name: &str, of: &str, modules: &str) -> String {
 Description=SELinux policy of the system extension {of} (oci2sysext)
 DefaultDependencies=no
 ConditionSecurity=selinux
+ConditionFileIsExecutable=/usr/sbin/semodule
 After=local-fs.target systemd-sysext.service systemd-tmpfiles-setup.service
 Conflicts=shutdown.target
 Before=shutdown.target

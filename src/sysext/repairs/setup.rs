@@ -55,14 +55,14 @@ pub(super) fn run<C>(
     let unit = unit_name::added(&options.name, &unit, "R25", changes);
     let Some(unit) = unit else { return Ok(()) };
     let of = quote::description(&options.name);
-    let labels = plan.loads_policy.as_deref().map_or_else(String::new, |unit| format!("{unit} "));
+    let before = [&plan.added[..], &["shutdown.target".to_owned()]].concat().join(" ");
     let mut text = format!(
         "[Unit]\n\
          Description=Accounts and files of the system extension {of} (oci2sysext)\n\
          DefaultDependencies=no\n\
          After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
          Conflicts=shutdown.target\n\
-         Before={labels}shutdown.target\n\
+         Before={before}\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
@@ -72,7 +72,7 @@ pub(super) fn run<C>(
     commands("ExecStart", TMPFILES, &paths, &mut text);
     let why = "makes accounts and files when the extension is merged".to_owned();
     let path = format!("{SYSTEM}/{unit}");
-    let services = units::services(work, base);
+    let services = units::services(work, base, plan);
     work.add_file(&path, text.into_bytes(), options.created, ("R25", why), changes)?;
     plan.uphold(SYSTEM, "sysinit.target", &unit, false, ("R25", "accounts and files".to_owned()));
     for service in services {

@@ -4,9 +4,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::layer::Stored;
 use crate::report::Changes;
-use crate::tree::Timestamp;
 
 /// The types of units that can be enabled.
 const TYPES: [&str; 8] =
@@ -44,13 +42,15 @@ pub(super) fn is_template(name: &str) -> bool {
     name.contains("@.")
 }
 
-/// The extension's name as the start of a unit's (systemd-escape(1)).
+/// A name as part of a unit's (systemd-escape(1)), which could be its start, too: that is no dash.
+/// No two names have the same, and none has two dashes in a row.
 pub(super) fn escape(name: &str) -> String {
     let mut text = String::new();
     for byte in name.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => text.push(char::from(byte)),
             b'.' if !text.is_empty() => text.push('.'),
+            b'-' if !text.is_empty() && !text.ends_with('-') => text.push('-'),
             _ => {
                 let _ = write!(text, "\\x{byte:02x}");
             }
@@ -79,9 +79,10 @@ pub(super) fn added(
 
 /// Digits for the name of a unit that is to run again when it has other things to do: what upholds
 /// it starts nothing that has run already, when another version of the extension is merged.
-pub(super) fn version(of: impl IntoIterator<Item = Vec<u8>>) -> String {
+pub(super) fn version(of: impl IntoIterator<Item: AsRef<[u8]>>) -> String {
     let mut hash = Sha256::new();
     for part in of {
+        let part = part.as_ref();
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
@@ -91,21 +92,12 @@ pub(super) fn version(of: impl IntoIterator<Item = Vec<u8>>) -> String {
     })
 }
 
-/// What tells a file of one version of an extension from that of another, by all that is known of
-/// it when its contents are stored.
-pub(super) fn trait_of<C>(path: &[u8], stored: &Stored<C>, mtime: Timestamp) -> Vec<u8> {
-    let size = match stored {
-        Stored::Sunk { size, .. } | Stored::Dropped { size } => *size,
-        Stored::Held(held) => held.size(),
-    };
-    let rest = format!(" {size} {}.{}", mtime.sec, mtime.nsec);
-    [path, rest.as_bytes()].concat()
-}
-
-/// The extension's name in that of a directory, as any program takes it.
+/// The extension's name in that of a directory, as any program takes it; with digits where it is
+/// not the name itself, so that no two extensions share one.
 pub(super) fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
-    name.chars().map(plain).collect()
+    let text: String = name.chars().map(plain).collect();
+    if text == name { text } else { format!("{text}-{}", version([name])) }
 }
 
 /// The directory of a unit's drop-ins, beside it; none if there is no room for its name.
@@ -143,10 +135,27 @@ mod tests {
 
     #[test]
     fn another_version_has_another_name() {
-        let of = |parts: &[&[u8]]| version(parts.iter().map(|part| part.to_vec()));
+        let of = |parts: &[&[u8]]| version(parts);
         assert_eq!(of(&[b"a", b"bc"]), of(&[b"a", b"bc"]));
         assert_ne!(of(&[b"a", b"bc"]), of(&[b"ab", b"c"]));
         assert_eq!(of(&[]).len(), 8);
+    }
+
+    #[test]
+    fn a_name_that_starts_with_a_dash_has_units() {
+        let mut changes = Changes::default();
+        let unit = added("-x", "setup.service", "R25", &mut changes);
+        assert_eq!(unit.as_deref(), Some("\\x2dx-sysext-setup.service"));
+        assert!(changes.warnings.is_empty());
+    }
+
+    #[test]
+    fn no_two_names_share_a_directory() {
+        assert_eq!(plain("a-b_c.1"), "a-b_c.1");
+        let plain: Vec<_> = ["a b", "a_b", "a%b", "ä"].map(plain).into();
+        for (at, name) in plain.iter().enumerate() {
+            assert!(!plain[..at].contains(name), "{plain:?}");
+        }
     }
 
     #[test]
@@ -156,6 +165,7 @@ mod tests {
         assert_eq!(template("a.service"), None);
         assert_eq!(instance_of("x@.service", "a@b.c.service").as_deref(), Some("x@b.c.service"));
         assert_eq!(escape("a b%@.x"), "a\\x20b\\x25\\x40.x");
+        assert_eq!(escape("-a---b"), "\\x2da-\\x2d-b");
         assert!(parse(format!("{}-sysext.target", escape("ä \n")).as_bytes()).is_some());
     }
 }

@@ -340,15 +340,17 @@ fn tell<C>(work: &Work<C>, changes: &mut Changes) {
     }
 }
 
-/// The extension's own services, which may need what the repairs make.
-pub(super) fn services<C>(work: &Work<C>, base: &Base) -> Vec<String> {
+/// The extension's own services, which may need what the repairs make; those that repairs have added
+/// say themselves what they come after.
+pub(super) fn services<C>(work: &Work<C>, base: &Base, plan: &Plan) -> Vec<String> {
     let units = Units::of(work, base, SYSTEM);
     let is_file = |name: &String| {
         let path = format!("{SYSTEM}/{name}");
         let ino = work.tree.lookup(path.as_bytes());
         ino.is_some_and(|ino| matches!(work.tree.inode(ino).content, Content::Regular(_)))
     };
-    units.names.into_iter().filter(|name| name.ends_with(".service")).filter(is_file).collect()
+    let is_own = |name: &String| name.ends_with(".service") && !plan.added.contains(name);
+    units.names.into_iter().filter(is_own).filter(is_file).collect()
 }
 
 /// Whether the extension has anything for the system's manager to read (R5).

@@ -59,13 +59,9 @@ impl Found {
     }
 }
 
-/// Files of passwords (shadow(5), gshadow(5)), relative to `etc` or `usr/etc`.
-const PASSWORDS: [&[u8]; 4] = [b"shadow", b"shadow-", b"gshadow", b"gshadow-"];
-
 /// Passwords stay in the layer, whatever other names their files have there.
 pub(super) fn refuse_password_links<C>(work: &Work<C>) -> Result<(), Error> {
-    let is_password =
-        |path: &[u8]| rules::below_etc(path).is_some_and(|below| PASSWORDS.contains(&below));
+    let is_password = |path: &[u8]| rules::below_etc(path).is_some_and(rules::has_passwords);
     let mut files: BTreeMap<Ino, Vec<u8>> = BTreeMap::new();
     for entry in work.tree.walk().filter(|entry| is_password(&entry.path)) {
         if matches!(entry.inode.content, Content::Regular(_)) {

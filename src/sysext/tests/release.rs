@@ -119,7 +119,7 @@ fn an_unchecked_signature_is_written_down() {
 fn a_shipped_release_file_is_the_start_of_ours() {
     let done = with_shipped(
         "ID=fedora\nVERSION_ID=43\nARCHITECTURE=x86-64\nSYSEXT_SCOPE=\"system portable\"\n\
-         EXTENSION_RELOAD_MANAGER=1\nSYSEXT_ID=a\nPRETTY_NAME=x\n",
+         EXTENSION_RELOAD_MANAGER=1\nEXTENSION_RESTART_UNITS=x\nSYSEXT_ID=a\nPRETTY_NAME=x\n",
         &options(),
     )
     .unwrap();
@@ -128,7 +128,12 @@ fn a_shipped_release_file_is_the_start_of_ours() {
         "ID=fedora\nVERSION_ID=43\nARCHITECTURE=x86-64\nEXTENSION_RELOAD_MANAGER=1\nSYSEXT_ID=a\n\
          SYSEXT_SCOPE=\"system portable\"\n"
     );
-    assert!(done.changes.changes.iter().any(|c| c.reason.ends_with("left out: PRETTY_NAME")));
+    assert!(
+        done.changes
+            .changes
+            .iter()
+            .any(|c| c.reason.ends_with("left out: EXTENSION_RESTART_UNITS, PRETTY_NAME"))
+    );
     // `_any` is narrowed to the base, unless the user wants it.
     let done = with_shipped("ID=_any\n", &options()).unwrap();
     assert_eq!(done.release(), "ID=fedora\nVERSION_ID=43\nARCHITECTURE=x86-64\n");
