@@ -28,6 +28,7 @@ mod options;
 mod packed;
 mod pool;
 mod reader;
+mod spare;
 mod store;
 mod superblock;
 mod verity;

@@ -11,8 +11,9 @@ use std::os::unix::fs::FileExt;
 
 use super::compress::{Extent, Follows, MAX_TAIL, Squeezer};
 use super::pool::{Answer, Pool};
+use super::spare::Spare;
 use super::store::{CHAINS, Fragment, PackedSegment, Tail};
-use super::writer::{Spare, Writer, zero};
+use super::writer::{Writer, zero};
 use super::{BLOCK, codec, len, lz4, size, wide};
 use crate::image::Error;
 

@@ -9,6 +9,7 @@ use super::compress::{Buffers, Extent, Follows, INLINE, Squeezed};
 use super::options::{Options, Plan, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
+use super::spare::Spare;
 use super::store::{CHAINS, Contents, PackedSegment, Record, Run, Store, Tail};
 use super::{BLOCK, len, metadata, size, too_large};
 use crate::image::{Error, Staged};
@@ -41,42 +42,6 @@ pub struct Writer {
     pub(super) spare: Spare,
     /// Bytes of tails that may wait for their inodes.
     arena: usize,
-}
-
-/// Memory that is used again, lest each segment fetch its own from the kernel.
-#[derive(Debug)]
-pub(super) struct Spare {
-    inputs: Vec<Vec<u8>>,
-    outputs: Vec<Vec<u8>>,
-    /// Bytes of a whole segment.
-    segment: usize,
-    /// How many segments are in use at a time.
-    most: usize,
-}
-
-impl Spare {
-    /// An empty buffer for a segment.
-    fn input(&mut self) -> Vec<u8> {
-        self.inputs.pop().unwrap_or_default()
-    }
-
-    /// A segment, and a buffer for what becomes of it.
-    pub(super) fn with(&mut self, input: Vec<u8>) -> Buffers {
-        // A short one must not take the place of a long one.
-        let kept = if input.len() >= self.segment / 2 { self.outputs.pop() } else { None };
-        Buffers { input, output: kept.unwrap_or_default() }
-    }
-
-    /// Keeps buffers that whole segments can use, and no more than are in use at a time.
-    fn keep(&mut self, Buffers { mut input, output }: Buffers) {
-        if input.capacity() >= self.segment && self.inputs.len() < self.most {
-            input.clear();
-            self.inputs.push(input);
-        }
-        if output.capacity() >= self.segment / 4 && self.outputs.len() < self.most {
-            self.outputs.push(output);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -118,12 +83,7 @@ impl Writer {
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
-            spare: Spare {
-                inputs: Vec::new(),
-                outputs: Vec::new(),
-                segment: plan.segment(),
-                most: options.threads.get() + CHAINS + 1,
-            },
+            spare: Spare::new(plan.segment(), options.threads.get() + CHAINS + 1),
             arena: ARENA,
         })
     }
@@ -143,7 +103,7 @@ impl Writer {
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
         while self.write_next()? {}
         self.finish_packed()?;
-        (self.spare.inputs, self.spare.outputs) = (Vec::new(), Vec::new());
+        self.spare.release();
         self.erase_unused(tree)?;
         self.align()?;
         let start = u32::try_from(self.next / BLOCK).map_err(|_| too_large())?;
