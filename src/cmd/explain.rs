@@ -18,7 +18,7 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let text = args.reference.as_deref().unwrap_or_default();
     let path = Path::new(text);
     let limits = Limits::with(&args.limit);
-    let found = if path.is_file() {
+    let found = if path.is_file() || is_named_as_image(path) {
         let name = path.file_name().and_then(|name| name.to_str());
         let reader = open(path)?;
         let mut found = of_image(&reader, name, &limits)?;
@@ -36,6 +36,12 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     };
     let text = if args.json { terminal::json(&found)? } else { found.to_string() };
     Ok(terminal::print(&text)?)
+}
+
+/// Whether nothing but an image is meant, be it there or not: no reference looks like `htop.raw`.
+fn is_named_as_image(path: &Path) -> bool {
+    let is_path = !path.as_os_str().as_encoded_bytes().contains(&b':');
+    is_path && path.extension().is_some_and(|end| end == "raw" || end == "cfs")
 }
 
 fn of_image(
