@@ -9,9 +9,13 @@ mod blob;
 #[path = "common/tars.rs"]
 mod tars;
 
+#[path = "boundary/builders.rs"]
+mod builders;
 #[path = "boundary/merging.rs"]
 mod merging;
 #[path = "boundary/model.rs"]
 mod model;
 #[path = "boundary/random.rs"]
 mod random;
+#[path = "boundary/rules.rs"]
+mod rules;
