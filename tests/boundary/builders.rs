@@ -139,6 +139,10 @@ fn a_build_of_many_layers_gives_the_extension_of_one() {
             assert!(!many.windows(SECRET.len()).any(|window| window == SECRET));
         }
     }
+    let composefs = ["--base", &base, "--format=composefs", "--objects=objects"];
+    let [one_cfs, many_cfs] = [(&one, "one.cfs"), (&many, "many.cfs")]
+        .map(|(layout, output)| convert(layout, &composefs, output).0);
+    assert!(one_cfs == many_cfs);
     // What was deleted of the extension's own is no whiteout.
     let refused = work.refuses(
         8,
