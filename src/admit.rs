@@ -53,6 +53,8 @@ pub struct Admitted<'r> {
     pub signature: report::Signature,
     /// What somebody has signed: the index or the manifest; none if nobody was asked.
     pub signed: Option<oci::Digest>,
+    /// The image's manifest.
+    pub manifest: Verified<ImageManifest>,
     /// The image's configuration.
     pub config: Verified<ImageConfig>,
     /// What its layers must be, the lowest first.
@@ -78,10 +80,7 @@ impl<'r> Found<'r> {
     pub fn find(wanted: &'r Wanted) -> Result<Self> {
         let decision = decide(wanted)?;
         let precautions = Precautions::new(wanted)?;
-        let conf = wanted.registries_conf.as_deref();
-        let mut options = wanted.source.clone();
-        options.places = trust::places(&TrustSources::default(), conf, &wanted.reference)?;
-        let mut source = Source::open(&wanted.reference, &options)?;
+        let mut source = open(wanted, &wanted.reference)?;
         let resolved = source.resolve(&wanted.platform.clone().unwrap_or_else(Platform::host))?;
         Ok(Self { wanted, decision, precautions, source, resolved })
     }
@@ -136,8 +135,8 @@ impl<'r> Examination<'r> {
         let layers = verify::layers(&verdict.manifest, &config)?;
         let bound =
             precautions.check_image(resolved.manifest.digest, &verdict, &config, &layers)?;
-        let Verdict { signature, signed, .. } = verdict;
-        Ok(Admitted { source, resolved, signature, signed, config, layers, bound })
+        let Verdict { manifest, signature, signed, .. } = verdict;
+        Ok(Admitted { source, resolved, signature, signed, manifest, config, layers, bound })
     }
 
     fn judge(&self) -> Result<Verdict> {
@@ -211,6 +210,15 @@ impl<'r> Examination<'r> {
             _ => error.into(),
         }
     }
+}
+
+/// The place of an image, the wanted one or one that it names: asked in the same way, at the
+/// mirrors that are configured for it.
+pub fn open(wanted: &Wanted, reference: &Reference) -> Result<Source> {
+    let conf = wanted.registries_conf.as_deref();
+    let mut options = wanted.source.clone();
+    options.places = trust::places(&TrustSources::default(), conf, reference)?;
+    Ok(Source::open(reference, &options)?)
 }
 
 /// Whose word counts, and where that is said; none if nobody is asked.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::base::boundary::Choice;
 use crate::limits::LimitArg;
 use crate::sysext::Repairs;
 
@@ -346,6 +347,15 @@ pub struct ConvertArgs {
     #[arg(long, value_enum, default_value_t = SelfCheckArg::Structure, help_heading = "Output")]
     pub self_check: SelfCheckArg,
 
+    /// Which layers are the extension's: the last one; those that the image says were added to its
+    /// base (by the label ostree.final-diffid, or by annotations that name the base); or the N
+    /// topmost. Default: as the image says, else the last one
+    #[arg(long, value_name = "last|derived|N", help_heading = "Extension")]
+    pub layers: Option<Choice>,
+    /// The image that the extension was added to: the layers above its are the extension's. Only
+    /// its manifest and configuration are read
+    #[arg(long, value_name = "REFERENCE", help_heading = "Extension", conflicts_with = "layers")]
+    pub base: Option<String>,
     /// Which hosts: ID; default: the base image's
     #[arg(long, conflicts_with = "any_host", help_heading = "Extension")]
     pub id: Option<String>,

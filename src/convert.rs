@@ -5,14 +5,15 @@ use std::fs::File;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::admit::{Admitted, Bound, Found};
-use crate::base::{self, Base};
+use crate::admit::{self, Admitted, Bound, Found};
+use crate::base::boundary::{self, Rule};
+use crate::base::{self, Base, Boundary, NamedBase};
 use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
 use crate::layer::{self, ContentSink, LayerOptions};
-use crate::oci::{Digest, ImageConfig, Resolved, Source};
+use crate::oci::{Digest, ImageConfig, Reference, Resolved, Source};
 use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
@@ -62,6 +63,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
     let sha256 = request.output.digest.then(|| digest_of(built.staged.file())).transpose();
     let sha256 = sha256.map_err(image::Error::Io)?;
     let Published { path, size } = destination.publish(built.staged)?;
+    let layers = image.report();
     image.bound.record();
     let (verity, objects) = built.composefs.unzip();
     Ok(Report {
@@ -74,7 +76,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             created: image.config.created.clone(),
         },
         signature,
-        layer: built.layer,
+        layers,
         base: built.base,
         extension: built.extension,
         image: report::Image {
@@ -90,7 +92,10 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 }
 
 /// Converts an image into a file without a name, which is gone when it is closed.
-pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, Changes)> {
+pub fn draft(
+    request: &Request,
+    progress: &mut dyn Progress,
+) -> Result<(Staged, report::Layers, Changes)> {
     let Opened { mut source, image, .. } = Opened::open(request)?;
     let file = unnamed::file(&unnamed::directory()).map_err(image::Error::Io)?;
     let options =
@@ -98,7 +103,7 @@ pub fn draft(request: &Request, progress: &mut dyn Progress) -> Result<(Staged, 
     let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
     warn_of_kernels(&request.output.format, &mut changes);
     let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
-    Ok((writer.finish(extension.sysext.tree())?, changes))
+    Ok((writer.finish(extension.sysext.tree())?, image.report(), changes))
 }
 
 /// Warns of what kernels may lack that are recent enough for the image (R10).
@@ -121,10 +126,26 @@ struct Opened<'a> {
 impl<'a> Opened<'a> {
     fn open(request: &'a Request) -> Result<Self> {
         let admitted = Found::find(&request.image)?.examine()?.admit()?;
-        let Admitted { source, resolved, signature, config, layers, bound, .. } = admitted;
-        let image = VerifiedImage { request, config, layers, bound };
+        let Admitted { source, resolved, signature, manifest, config, layers, bound, .. } =
+            admitted;
+        let choice = &request.extension.layers;
+        let boundary = boundary::draw(choice, &manifest.annotations, &config, &mut |base| {
+            named_base(request, &config, base)
+        })?;
+        layer::check_sizes(layers.iter().skip(boundary.lower).map(|it| &**it), &request.limits)?;
+        let image = VerifiedImage { request, config, layers, boundary, bound };
         Ok(Self { source, resolved, signature, image })
     }
+}
+
+/// What a base says of its layers, asked as the image itself was, for the same machines.
+fn named_base(request: &Request, config: &ImageConfig, base: &Reference) -> Result<NamedBase> {
+    admit::open(&request.image, base)
+        .and_then(|mut source| Ok(NamedBase::fetch(&mut source, &config.platform)?))
+        .map_err(|error| {
+            let base = base.to_string();
+            base::Error::NotFetched { base, error: Box::new(error) }.into()
+        })
 }
 
 /// An image whose documents are verified, and whose layers therefore can be.
@@ -132,11 +153,17 @@ struct VerifiedImage<'a> {
     request: &'a Request,
     config: Verified<ImageConfig>,
     layers: Vec<Verified<LayerDescriptor>>,
+    boundary: Boundary,
     bound: Bound<'a>,
 }
 
 impl VerifiedImage<'_> {
-    /// Makes an extension of the last layer (R28), its contents in `sink`.
+    /// Which layers the extension is made of.
+    fn report(&self) -> report::Layers {
+        report::Layers::new(&self.layers, &self.boundary)
+    }
+
+    /// Makes an extension of the layers above the boundary (R28), its contents in `sink`.
     fn extension<S: ContentSink>(
         &self,
         source: &mut Source,
@@ -145,11 +172,10 @@ impl VerifiedImage<'_> {
         progress: &mut dyn Progress,
     ) -> Result<Extension<S::Content>> {
         let request = self.request;
-        let Some((top, lower)) = self.layers.split_last() else {
-            return Err(base::Error::NoLayers.into());
-        };
+        let lower = self.boundary.lower;
         let mut blobs = Blobs { source, layers: &self.layers, fetched: HashMap::new(), progress };
-        let blob = blobs.get(lower.len())?;
+        let of_extension: Vec<_> =
+            (lower..self.layers.len()).map(|index| blobs.get(index)).collect::<Result<_>>()?;
         blobs.progress.converting();
 
         let fates = Fates {
@@ -158,19 +184,20 @@ impl VerifiedImage<'_> {
         };
         let fate = |path: &[u8]| fates.fate(path);
         let options = LayerOptions { limits: &request.limits, fate: &fate, keep_ima: false };
-        let tree = layer::read(&blob, &options, sink)?;
+        let tree = layer::read_all(&of_extension, &options, sink)?;
 
         let query = base::Query {
             extension: &tree,
-            lower_layers: lower.len(),
+            lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
             limits: &request.limits,
         };
         let base = base::read(&query, &mut |index| blobs.get(index))?;
         blobs.progress.converting();
+        self.warn_of_guess(&base, changes);
 
         let (contexts, selinux) = file_contexts(request, &base)?;
-        let options = self.sysext_options(top.diff_id.to_string(), contexts.as_ref());
+        let options = self.sysext_options(contexts.as_ref());
         let sysext = sysext::convert(tree, &base, &options, sink, changes)?;
         if let Some(contexts) = &contexts {
             contexts.check()?;
@@ -180,7 +207,6 @@ impl VerifiedImage<'_> {
         }
         let release_file = Escaped(&sysext::release_path(sysext.name())).to_string();
         Ok(Extension {
-            layer: report::Layer::new(top, self.layers.len()),
             base: report::Base::new(base.os_release(), selinux),
             release: sysext.release().to_owned(),
             release_file,
@@ -188,11 +214,23 @@ impl VerifiedImage<'_> {
         })
     }
 
-    fn sysext_options<'c>(
-        &self,
-        layer: String,
-        contexts: Option<&'c FileContexts>,
-    ) -> SysextOptions<'c> {
+    /// Warns where the boundary was not said by anybody, and may be another: of two layers, the
+    /// lower one is the base's if it has an os-release.
+    fn warn_of_guess(&self, base: &Base, changes: &mut Changes) {
+        let is_certain = self.boundary.lower < 2 && base.os_release().is_some();
+        if self.boundary.rule == Rule::Guess && !is_certain && self.layers.len() > 1 {
+            let message = format!(
+                "nothing says which layers were added to the base: the last of {} was taken alone; \
+                 if the build made several, say how many: --layers N, or --base REFERENCE",
+                self.layers.len()
+            );
+            changes.warn("R28", message);
+        }
+    }
+
+    fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
+        let of_extension = self.layers.iter().skip(self.boundary.lower).map(|layer| &**layer);
+        let layer = layer::chain_id(of_extension).map(|id| id.to_string()).unwrap_or_default();
         let Request { image, extension, output, name, limits, .. } = self.request;
         let file_name = output.path.file_name().and_then(|name| name.to_str());
         SysextOptions {
@@ -262,7 +300,6 @@ struct Extension<C> {
     sysext: Sysext<C>,
     release_file: String,
     release: String,
-    layer: report::Layer,
     base: report::Base,
 }
 
@@ -271,7 +308,6 @@ struct Built {
     staged: Staged,
     composefs: Option<(String, report::Objects)>,
     extension: report::Extension,
-    layer: report::Layer,
     base: report::Base,
 }
 
@@ -292,7 +328,7 @@ impl<C> Extension<C> {
             bytes: 0,
         };
         count(self.sysext.tree(), &mut extension, size);
-        Built { staged, composefs, extension, layer: self.layer, base: self.base }
+        Built { staged, composefs, extension, base: self.base }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::base::os_release;
 use crate::escape::Escaped;
-use crate::report::Warning;
+use crate::report::{Layers, Warning};
 use crate::tree::{Content, Tree, is_within, split};
 
 /// What merging does.
@@ -35,6 +35,8 @@ pub struct Explanation {
     pub older_hosts: Vec<OlderHost>,
     /// What the host's kernel must have; known only of an image that is there.
     pub kernel: Option<HostKernel>,
+    /// Which layers it is made of; known only of an image that is converted just now.
+    pub layers: Option<Layers>,
     /// What was left out, and why; known only of an image that is converted just now.
     pub warnings: Vec<Warning>,
 }
@@ -272,6 +274,9 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.as_deref().unwrap_or("(no release file: systemd does not merge it)");
         writeln!(f, "extension {name}")?;
+        if let Some(layers) = &self.layers {
+            writeln!(f, "  from {layers}")?;
+        }
         let hosts: Vec<_> = self
             .hosts
             .iter()

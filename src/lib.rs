@@ -8,7 +8,7 @@
 //! | [`oci`] | a reference | untrusted bytes, bounded; the only room with sockets |
 //! | [`trust`] | files and flags | the [`trust::Decision`]: which keys, which names, for which image |
 //! | [`verify`] | bytes and a policy | [`verify::Verified`]; pure, and the only origin of trust |
-//! | [`layer`] | a verified blob | [`layer::LayerTree`]; contents go straight into a sink |
+//! | [`layer`] | verified blobs | [`layer::LayerTree`], merged; contents go straight into a sink |
 //! | [`base`] | the verified lower layers | [`base::Base`]: os-release, policy, directory metadata |
 //! | [`selinux`] | a policy's file contexts | the label of a path |
 //! | [`sysext`] | a layer tree and a base | [`sysext::Sysext`], by an ordered list of transforms |

@@ -52,15 +52,15 @@ limits! {
     signature_size = "signature-size", 64 << 10;
     /// Bytes of one bundle (B2).
     bundle_size = "bundle-size", 1 << 20;
-    /// Bytes of one layer as stored.
+    /// Bytes as stored of one layer, and of all that become the extension together.
     layer_size = "layer-size", 16 << 30;
-    /// Bytes of one layer, decompressed.
+    /// Bytes of one layer, decompressed, and of all that become the extension together.
     layer_uncompressed = "layer-uncompressed", 64 << 30;
     /// Decompressed bytes for each stored byte, after the first 256 MiB.
     ratio = "ratio", 300;
     /// Bytes of a zstd window.
     zstd_window = "zstd-window", 128 << 20;
-    /// Entries of one layer.
+    /// Entries of one layer, and of all that become the extension together.
     entries = "entries", 1_000_000;
     /// Bytes of extended headers in front of one entry.
     entry_metadata = "entry-metadata", 1 << 20;
@@ -76,7 +76,8 @@ limits! {
     xattrs = "xattrs", 256 << 10;
     /// Bytes of a symlink's target.
     symlink = "symlink", 4095;
-    /// Bytes of all names, targets and extended attributes of one layer together.
+    /// Bytes of all names, targets and extended attributes together, of one layer and of all that
+    /// become the extension.
     names = "names", 96 << 20;
     /// Bytes of one file that is read as text: os-release, SELinux policy, accounts.
     text_file = "text-file", 16 << 20;

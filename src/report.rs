@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+use crate::base::Boundary;
 use crate::escape::Escaped;
 use crate::oci::Digest;
-use crate::verify::LayerDescriptor;
+use crate::verify::{LayerDescriptor, Verified};
 
 /// A conversion, as `--json` and `--report` print it.
 #[derive(Debug, Serialize)]
@@ -24,8 +25,8 @@ pub struct Report {
     pub source: Source,
     /// On whose word.
     pub signature: Signature,
-    /// The layer that became the extension.
-    pub layer: Layer,
+    /// The layers that became the extension.
+    pub layers: Layers,
     /// What the extension was fitted to.
     pub base: Base,
     /// The extension.
@@ -52,13 +53,63 @@ pub struct Source {
     pub created: Option<String>,
 }
 
-/// The layer that became the extension.
-#[derive(Debug, Serialize)]
+/// The layers that became the extension, and why those (R28).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Layers {
+    /// What drew the boundary, in one word.
+    pub rule: &'static str,
+    /// The base that it names.
+    pub base: Option<NamedBase>,
+    /// How many layers the image has.
+    pub of: usize,
+    /// Those of the extension, the lowest first.
+    pub extension: Vec<Layer>,
+    /// What drew the boundary, in words.
+    #[serde(skip)]
+    reason: String,
+}
+
+/// A base that somebody names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NamedBase {
+    /// Its name.
+    pub reference: String,
+    /// The digest of what has the name.
+    pub digest: Digest,
+}
+
+impl Layers {
+    /// The layers of an image, the lowest first, and its boundary.
+    pub fn new(layers: &[Verified<LayerDescriptor>], boundary: &Boundary) -> Self {
+        let Boundary { lower, rule } = boundary;
+        Self {
+            rule: rule.name(),
+            base: rule
+                .base()
+                .map(|(reference, digest)| NamedBase { reference: reference.to_string(), digest }),
+            of: layers.len(),
+            extension: layers.iter().skip(*lower).map(|layer| Layer::new(layer)).collect(),
+            reason: rule.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.of;
+        match self.extension.as_slice() {
+            [layer] => write!(f, "layer {} of {of}", layer.index + 1)?,
+            layers => write!(f, "layers {} to {of} of {of}", of - layers.len() + 1)?,
+        }
+        write!(f, ", {}", self.reason)
+    }
+}
+
+/// A layer of the extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Layer {
     /// Its place in the image, 0 the lowest.
     pub index: usize,
-    /// How many layers the image has.
-    pub of: usize,
     /// The digest of its stored bytes.
     pub digest: Digest,
     /// Their number.
@@ -68,11 +119,10 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// A layer of an image that has `of`.
-    pub fn new(layer: &LayerDescriptor, of: usize) -> Self {
+    fn new(layer: &LayerDescriptor) -> Self {
         let LayerDescriptor { index, descriptor, diff_id } = layer;
         let (digest, size) = (descriptor.digest, descriptor.size);
-        Self { index: *index, of, digest, size, diff_id: *diff_id }
+        Self { index: *index, digest, size, diff_id: *diff_id }
     }
 }
 
@@ -280,7 +330,7 @@ pub struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { signature, base, extension, image, .. } = self.report;
+        let Report { signature, layers, base, extension, image, .. } = self.report;
         let path = Escaped(image.path.as_os_str().as_bytes());
         let size = indicatif::HumanBytes(image.size);
         writeln!(f, "{path}: {} ({}, {size})", extension.name, image.format)?;
@@ -297,6 +347,7 @@ impl fmt::Display for Summary<'_> {
             }
             Signature::Skipped => writeln!(f, "  NOT VERIFIED: nobody vouches for this image")?,
         }
+        writeln!(f, "  from {layers}")?;
         let release = extension.release.lines().filter(|line| !line.starts_with('#'));
         writeln!(f, "  for {}", release.collect::<Vec<_>>().join(" "))?;
         writeln!(

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::base::boundary::Choice;
 use crate::cli::{ConvertArgs, DenyArg, FormatArg, SelfCheckArg, WhiteoutsArg};
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
@@ -39,9 +40,11 @@ pub struct Request {
     pub limits: Limits,
 }
 
-/// What becomes of a layer on the way to an extension.
+/// What becomes of layers on the way to an extension.
 #[derive(Debug)]
 pub struct Extension {
+    /// Which layers it is made of (R28).
+    pub layers: Choice,
     /// `ID` of the hosts, if it is not the base's.
     pub id: Option<String>,
     /// `VERSION_ID` of the hosts, if it is not the base's.
@@ -155,7 +158,7 @@ impl Request {
     }
 }
 
-fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
+fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {
     let asks_for_units = !args.enable.is_empty() || !args.no_enable.is_empty();
     if asks_for_units && !args.repairs.has(Repair::Units) {
         return Err(Error::new(
@@ -164,9 +167,14 @@ fn extension(args: &ConvertArgs) -> Result<Extension, Error> {
                 args.repairs
             ),
             "add units to --repairs, or leave --enable and --no-enable away",
-        ));
+        )
+        .into());
     }
     Ok(Extension {
+        layers: match &args.base {
+            Some(base) => Choice::Base(base.parse()?),
+            None => args.layers.clone().unwrap_or_default(),
+        },
         latest: latest(args, std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
         id: args.id.clone(),
         version_id: args.version_id.clone(),

@@ -39,6 +39,7 @@ pub mod registries_d;
 pub mod repairs;
 pub mod scan;
 pub mod signature;
+pub mod stack;
 pub mod trust_root;
 
 /// Something to fuzz.
@@ -62,5 +63,5 @@ macro_rules! targets {
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
     layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, repairs, scan, signature,
-    trust_root,
+    stack, trust_root,
 }

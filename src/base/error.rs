@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::os_release::SyntaxError;
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
+use crate::oci::Digest;
 
 /// What is wrong with a base.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,79 @@ pub enum Error {
     /// The image has no layers at all.
     #[error("the image has no layers, expected at least one")]
     NoLayers,
+    /// The label that names the base's last layer is of another image (R28).
+    #[error(
+        "the image's label ostree.final-diffid is {label}, expected one of its {layers} layers: \
+         {found} have that diff_id"
+    )]
+    Label {
+        /// The label, escaped.
+        label: String,
+        /// How many layers have it.
+        found: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
+    /// The annotations that name the base do not say which image it is (R28).
+    #[error("the image's annotations: {problem}")]
+    Annotations {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// The annotations that name the base name no registry (rows 99, 100).
+    #[error("the image's annotations: {problem}")]
+    NoPlace {
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// The documents of a base that somebody names cannot be had (row 99).
+    #[error("the base image {}: {error}", Escaped(base.as_bytes()))]
+    NotFetched {
+        /// The base.
+        base: String,
+        /// Why.
+        error: Box<crate::error::Error>,
+    },
+    /// The image is not built on the base that somebody names (row 99).
+    #[error(
+        "{} ({digest}) has {layers} layers, expected them to be the lowest of the image: {same} are",
+        Escaped(base.as_bytes())
+    )]
+    NotTheBase {
+        /// The base.
+        base: String,
+        /// Its digest.
+        digest: Digest,
+        /// How many layers it has.
+        layers: usize,
+        /// How many of them the image begins with.
+        same: usize,
+    },
+    /// Nothing says where the base ends, and a guess is not wanted.
+    #[error(
+        "nothing says which of the image's {layers} layers are its base's, expected the label \
+         ostree.final-diffid, or annotations that name the base"
+    )]
+    NothingSaid {
+        /// How many layers there are.
+        layers: usize,
+    },
+    /// The user wants more layers than there are.
+    #[error("found --layers {wanted}, expected at most {found}: the image has no more")]
+    FewerLayers {
+        /// How many there are.
+        found: usize,
+        /// How many are wanted.
+        wanted: usize,
+    },
+    /// All layers are the base's (row 98).
+    #[error("all {layers} layers of the image are its base's ({by}), expected at least one above")]
+    NothingAbove {
+        /// How many layers there are.
+        layers: usize,
+        /// What says so.
+        by: String,
+    },
     /// The base's os-release does not say what system it is.
     #[error("the base image's os-release has no ID, expected one")]
     NoId,
@@ -125,7 +199,19 @@ impl Fault for Error {
             | Self::PolicyType { .. }
             | Self::NoPolicyDirectory { .. }
             | Self::Unreadable { .. }
+            | Self::NothingAbove { .. }
             | Self::TooManyLinks => ExitCode::Malformed,
+            Self::Label { .. }
+            | Self::Annotations { .. }
+            | Self::NotTheBase { .. }
+            | Self::NothingSaid { .. } => ExitCode::Identity,
+            Self::NoPlace { .. } => ExitCode::Network,
+            // Wherever the base is, the image says it, or the user, and it is not to be had.
+            Self::NotFetched { error, .. } => match error.fault().exit_code() {
+                ExitCode::Auth | ExitCode::Io => ExitCode::Network,
+                other => other,
+            },
+            Self::FewerLayers { .. } => ExitCode::Usage,
             Self::ReadFile { .. } | Self::Read { .. } => ExitCode::Io,
             Self::TooLarge { .. } | Self::TooMuch { .. } => ExitCode::Limit,
         }
@@ -147,11 +233,37 @@ impl Fault for Error {
             Self::TooMuch { .. } => "base.too-much",
             Self::Unreadable { .. } => "base.unreadable",
             Self::TooManyLinks => "base.too-many-links",
+            Self::Label { .. } => "base.label",
+            Self::Annotations { .. } => "base.annotations",
+            Self::NoPlace { .. } => "base.no-place",
+            Self::NotFetched { .. } => "base.not-fetched",
+            Self::NotTheBase { .. } => "base.not-the-base",
+            Self::NothingSaid { .. } => "base.nothing-said",
+            Self::FewerLayers { .. } => "base.fewer-layers",
+            Self::NothingAbove { .. } => "base.nothing-above",
         }
     }
 
     fn advice(&self) -> String {
         match self {
+            Self::NotFetched { error, .. } => {
+                let advice = error.fault().advice();
+                return format!(
+                    "say how many layers are the extension's, --layers N, or name a copy of the \
+                     base, --base REFERENCE; else {advice}"
+                );
+            }
+            Self::Label { .. } | Self::Annotations { .. } | Self::NotTheBase { .. } => {
+                "ask the image's publisher; or say how many layers are the extension's, --layers N, \
+                 or which base it has, --base REFERENCE"
+            }
+            Self::NoPlace { .. } | Self::NothingSaid { .. } => {
+                "say how many layers are the extension's, --layers N, or which base it has, \
+                 --base REFERENCE"
+            }
+            Self::FewerLayers { .. } | Self::NothingAbove { .. } => {
+                "say how many layers are the extension's, --layers N"
+            }
             Self::NoLayers => "ask the image's publisher for one with an extension in it",
             Self::NoOsRelease { .. } | Self::NoId | Self::OsRelease { .. } => {
                 "say which hosts it is for: --id ID --version-id VERSION, or --any-host; \

@@ -1,16 +1,20 @@
-//! The base image, as far as an extension needs to know it: os-release, SELinux policy, and
-//! the metadata of directories and links that both have.
+//! The base image, as far as an extension needs to know it: where it ends, os-release, SELinux
+//! policy, and the metadata of directories and links that both have.
 
 pub mod accounts;
+pub mod boundary;
 mod error;
 mod follow;
+mod named;
 pub mod os_release;
 pub mod policy;
 mod read;
 mod view;
 
 pub use accounts::Accounts;
+pub use boundary::Boundary;
 pub use error::Error;
+pub use named::NamedBase;
 pub use read::{Query, read};
 
 use std::collections::BTreeMap;

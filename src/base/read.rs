@@ -1,5 +1,7 @@
 //! Reading a base: which paths are asked of the lower layers, and what is made of the answers.
 
+use std::collections::HashSet;
+
 use super::follow::{Step, follow};
 use super::view::{Kind, Seen, View, Wants};
 use super::{Accounts, Base, BaseKind, BasePath, Error, accounts, os_release, policy};
@@ -54,9 +56,17 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
     blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
 ) -> Result<Base, E> {
     let alternatives = has_alternatives(&query.extension.tree);
+    // Of what the extension's layers delete of each other, the base may have some, too.
+    let deleted: HashSet<&[u8]> = query
+        .extension
+        .whiteouts
+        .iter()
+        .filter(|whiteout| whiteout.deletes_own)
+        .map(|whiteout| whiteout.path.as_slice())
+        .collect();
+    let has = |path: &[u8]| query.extension.tree.lookup(path).is_some() || deleted.contains(path);
     let compared = |path: &[u8]| {
-        is_compared(&query.extension.tree, path)
-            || is_for_repairs(&query.extension.tree, path, alternatives)
+        is_compared(&has, path) || is_for_repairs(&query.extension.tree, path, alternatives)
     };
     let mut wants = Wants::new(query.policy, &compared);
     for path in ALWAYS {
@@ -84,8 +94,7 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
 
 /// Whether a path of the base is one that an extension's is compared with: where that is, and
 /// where it may move to (R21, R26).
-fn is_compared<C>(extension: &Tree<Stored<C>>, path: &[u8]) -> bool {
-    let has = |path: &[u8]| extension.lookup(path).is_some();
+fn is_compared(has: &dyn Fn(&[u8]) -> bool, path: &[u8]) -> bool {
     if is_within(path, b"var") {
         return has(path);
     }

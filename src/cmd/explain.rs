@@ -28,9 +28,10 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     } else {
         let request = Request::from_args(args)?;
         let name = request.output.path.file_name().and_then(|name| name.to_str());
-        let (staged, changes) = draft(&request, &mut Silent)?;
+        let (staged, layers, changes) = draft(&request, &mut Silent)?;
         let file = staged.file().try_clone().map_err(image::Error::Io)?;
         let mut found = of_image(&erofs::Reader::open(file)?, name, &limits)?;
+        found.layers = Some(layers);
         found.warnings = changes.warnings;
         found
     };

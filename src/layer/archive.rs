@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 use super::header::{BLOCK, Header};
 use super::name::{self, Refusal};
 use super::pax::Pax;
-use super::{Flaw, Problem};
+use super::{Flaw, Problem, Spent};
 use crate::limits::Limits;
 use crate::tree::{Stat, Timestamp, Xattrs};
 
@@ -65,9 +65,8 @@ pub(super) struct Archive<'a, R> {
     /// Contents of the current entry that nobody has read yet, and the padding after them.
     body: u64,
     padding: u64,
-    entries: u64,
-    /// Bytes of names, targets and extended attributes so far.
-    names: u64,
+    /// With what the layers before this one had.
+    spent: Spent,
     keep_ima: bool,
 }
 
@@ -87,18 +86,8 @@ impl Pending {
 }
 
 impl<'a, R: BufRead> Archive<'a, R> {
-    pub(super) fn new(input: R, limits: &'a Limits, keep_ima: bool) -> Self {
-        Self {
-            input,
-            limits,
-            offset: 0,
-            header_at: 0,
-            body: 0,
-            padding: 0,
-            entries: 0,
-            names: 0,
-            keep_ima,
-        }
+    pub(super) fn new(input: R, limits: &'a Limits, keep_ima: bool, spent: Spent) -> Self {
+        Self { input, limits, offset: 0, header_at: 0, body: 0, padding: 0, spent, keep_ima }
     }
 
     /// The next entry; none when the end marker and only zeros after it were read.
@@ -134,9 +123,19 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Body { archive: self, failure: None }
     }
 
+    /// Where the header of the current entry is.
+    pub(super) fn header_at(&self) -> u64 {
+        self.header_at
+    }
+
     /// How many bytes of the current entry's contents are unread.
     pub(super) fn unread(&self) -> u64 {
         self.body
+    }
+
+    /// What of the limits is used up, by the layers before this one too.
+    pub(super) fn spent(&self) -> Spent {
+        Spent { uncompressed: self.spent.uncompressed.saturating_add(self.offset), ..self.spent }
     }
 
     pub(super) fn into_inner(self) -> R {
@@ -161,21 +160,21 @@ impl<'a, R: BufRead> Archive<'a, R> {
 
     /// Counts bytes that stay in memory for as long as the tree does.
     pub(super) fn spend_names(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.names = self.names.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let maximum = self.limits.names;
-        if self.names > maximum {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.spent.names = self.spent.names.saturating_add(bytes);
+        let (found, maximum) = (self.spent.names, self.limits.names);
+        if found > maximum {
             let unit = "bytes of names, targets and extended attributes";
-            return Err(Refusal::Limit { limit: "names", found: self.names, unit, maximum });
+            return Err(Refusal::Limit { limit: "names", found, unit, maximum });
         }
         Ok(())
     }
 
     /// Counts entries, those that other entries imply included.
     pub(super) fn spend_entry(&mut self) -> Result<(), Refusal> {
-        self.entries += 1;
-        let maximum = self.limits.entries;
-        if self.entries > maximum {
-            let found = self.entries;
+        self.spent.entries += 1;
+        let (found, maximum) = (self.spent.entries, self.limits.entries);
+        if found > maximum {
             return Err(Refusal::Limit { limit: "entries", found, unit: "entries", maximum });
         }
         Ok(())

@@ -1,18 +1,18 @@
-//! Building the tree of an extension layer: where each entry goes beside the others.
+//! Building the tree of an extension layer: where each entry goes beside the others, and what it
+//! means above the extension's layers below it.
 //!
 //! No path leads through a symlink and no name is given twice, so the order of extraction
 //! could not matter (rows 47 to 51, CVE-2021-29136, CVE-2026-33056).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use super::archive::{Archive, Kind, Member};
 use super::hold::Holder;
 use super::name::{Mark, Refusal, mark};
-use super::{
-    ContentSink, Fate, Flaw, LayerOptions, LayerTree, Problem, SinkError, Stored, Whiteout,
-};
+use super::stack::is_covered;
+use super::{ContentSink, Fate, Flaw, LayerOptions, Problem, SinkError, Stored, Whiteout};
 use crate::tree::{Content, Ino, Inode, Stat, Tree, components, join, split};
 
 /// A tree in the making.
@@ -23,13 +23,27 @@ pub(super) struct Builder<'o, 's, S: ContentSink> {
     whiteouts: Vec<Whiteout>,
     /// Directories that no entry has described yet.
     implied: BTreeMap<Ino, Vec<u8>>,
-    holder: Holder,
-    /// Where in the archive the contents are that went nowhere.
-    dropped: BTreeMap<Ino, u64>,
-    /// Those of them that another name of the same file asks for (R27), by their place.
+    holder: &'s mut Holder,
+    /// Where in the archive each inode's header is; of a directory, the last one.
+    offsets: Vec<u64>,
+    /// Contents that went nowhere, and that another name of the same file asks for (R27), by
+    /// their place in the archive.
     wanted: BTreeMap<u64, Wanted>,
+    /// The extension's layers below this one, merged.
+    lower: Option<&'s Tree<Stored<S::Content>>>,
+    /// Stand-ins for files of those layers that this one links to, by their path there.
+    foreign: BTreeMap<Ino, Vec<u8>>,
     /// The parent of the last entry: archives mostly stay in one directory for a while.
     last_parent: (Vec<u8>, Ino),
+}
+
+/// A layer that was read to its end.
+pub(super) struct Built<C> {
+    pub(super) tree: Tree<Stored<C>>,
+    pub(super) whiteouts: Vec<Whiteout>,
+    pub(super) implied: BTreeMap<Ino, Vec<u8>>,
+    pub(super) offsets: Vec<u64>,
+    pub(super) foreign: BTreeMap<Ino, Vec<u8>>,
 }
 
 /// Contents to be fetched by a second pass over the archive.
@@ -42,7 +56,12 @@ struct Wanted {
 }
 
 impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
-    pub(super) fn new(options: &'o LayerOptions<'o>, sink: &'s mut S) -> Self {
+    pub(super) fn new(
+        options: &'o LayerOptions<'o>,
+        sink: &'s mut S,
+        holder: &'s mut Holder,
+        lower: Option<&'s Tree<Stored<S::Content>>>,
+    ) -> Self {
         let root = Tree::<Stored<S::Content>>::ROOT;
         Self {
             options,
@@ -50,9 +69,11 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             tree: Tree::new(Stat::directory()),
             whiteouts: Vec::new(),
             implied: BTreeMap::from([(root, Vec::new())]),
-            holder: Holder::new(),
-            dropped: BTreeMap::new(),
+            holder,
+            offsets: vec![0],
             wanted: BTreeMap::new(),
+            lower,
+            foreign: BTreeMap::new(),
             last_parent: (Vec::new(), root),
         }
     }
@@ -62,7 +83,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         while let Some(member) = archive.next()? {
             self.entry(member, archive)?;
         }
-        Ok(())
+        self.check_foreign()
     }
 
     /// Whether contents are missing that [`Self::fetch`] must get.
@@ -85,9 +106,9 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> LayerTree<S::Content> {
-        let Self { tree, whiteouts, implied, .. } = self;
-        LayerTree { tree, whiteouts, implied: implied.into_values().collect() }
+    pub(super) fn finish(self) -> Built<S::Content> {
+        let Self { tree, whiteouts, implied, offsets, foreign, .. } = self;
+        Built { tree, whiteouts, implied, offsets, foreign }
     }
 
     fn entry<R: BufRead>(
@@ -107,18 +128,21 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         }
         let fate = (self.options.fate)(&path);
         let Some((parent, name)) = split(&path) else {
-            return self.root(stat, fate).map_err(|flaw| archive.refuse(flaw.into(), &path));
+            let root = Tree::<Stored<S::Content>>::ROOT;
+            return self
+                .again(root, &Kind::Directory, stat, fate, offset)
+                .map_err(|flaw| archive.refuse(flaw.into(), &path));
         };
         let parent =
             self.parent(parent, archive).map_err(|refusal| archive.refuse(refusal, &path))?;
         let existing = self.tree.directory(parent).and_then(|entries| entries.get(name)).copied();
         let refuse = |flaw: Flaw| archive.refuse(flaw.into(), &path);
         if let Some(existing) = existing {
-            return self.again(existing, &kind, stat, fate).map_err(refuse);
+            return self.again(existing, &kind, stat, fate, offset).map_err(refuse);
         }
         let content = match kind {
             Kind::HardLink(target) => {
-                let ino = self.link_target(&target, &path).map_err(refuse)?;
+                let ino = self.link_target(&target, &path, offset).map_err(refuse)?;
                 self.enter(parent, name, ino);
                 return self.linked(ino, fate, &path).map_err(|problem| match problem {
                     Unlinked::Flaw(flaw) => refuse(flaw),
@@ -140,28 +164,34 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         if is_regular {
             inode.content = Content::Regular(self.store(size, fate, &path, archive)?);
         }
-        let ino = self.tree.add(inode);
+        let ino = self.add(inode, offset);
         self.enter(parent, name, ino);
-        if is_regular && fate == Fate::Drop {
-            self.dropped.insert(ino, offset);
-        }
         Ok(())
     }
 
-    /// The archive describes the root directory.
-    fn root(&mut self, stat: Stat, fate: Fate) -> Result<(), Flaw> {
-        let root = Tree::<Stored<S::Content>>::ROOT;
-        self.again(root, &Kind::Directory, stat, fate)
+    fn add(&mut self, inode: Inode<Stored<S::Content>>, offset: u64) -> Ino {
+        self.offsets.push(offset);
+        self.tree.add(inode)
     }
 
     /// A second entry of one name: legal for directories, where the later metadata wins (row 51).
-    fn again(&mut self, ino: Ino, kind: &Kind, stat: Stat, fate: Fate) -> Result<(), Flaw> {
+    fn again(
+        &mut self,
+        ino: Ino,
+        kind: &Kind,
+        stat: Stat,
+        fate: Fate,
+        offset: u64,
+    ) -> Result<(), Flaw> {
         let inode = self.tree.inode_mut(ino);
         if !matches!((&inode.content, kind), (Content::Directory(_), Kind::Directory)) {
             let (first, second) = (inode.content.type_name(), kind.name());
             return Err(Flaw::Duplicate { first, second });
         }
         inode.stat = stat;
+        if let Some(last) = self.offsets.get_mut(ino.index()) {
+            *last = offset;
+        }
         self.implied.remove(&ino);
         if fate == Fate::Keep { check_kept(self.tree.inode(ino)) } else { Ok(()) }
     }
@@ -189,10 +219,11 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
                 ino = existing;
                 continue;
             }
+            self.check_below(&so_far)?;
             archive.spend_entry()?;
             archive.spend_names(so_far.len())?;
             let content = Content::Directory(BTreeMap::new());
-            let made = self.tree.add(Inode { stat: Stat::directory(), content });
+            let made = self.add(Inode { stat: Stat::directory(), content }, archive.header_at());
             self.enter(ino, name, made);
             self.implied.insert(made, so_far.clone());
             ino = made;
@@ -207,7 +238,10 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         let mut so_far = Vec::new();
         for name in components(parent) {
             so_far = join(&so_far, name);
-            let Some(ino) = self.tree.lookup(&so_far) else { return Ok(()) };
+            let Some(ino) = self.tree.lookup(&so_far) else {
+                self.check_below(&so_far)?;
+                continue;
+            };
             let content = &self.tree.inode(ino).content;
             if !matches!(content, Content::Directory(_)) {
                 return Err(Flaw::Parent { parent: so_far.into(), kind: content.type_name() });
@@ -216,24 +250,64 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         Ok(())
     }
 
+    /// A parent that this layer does not describe is what the layers below have: some would
+    /// follow a symlink there, others put a directory in its place.
+    fn check_below(&self, path: &[u8]) -> Result<(), Flaw> {
+        let below = self.lower.and_then(|lower| Some(&lower.inode(lower.lookup(path)?).content));
+        match below {
+            None | Some(Content::Directory(_)) => Ok(()),
+            Some(other) => Err(Flaw::Parent { parent: path.into(), kind: other.type_name() }),
+        }
+    }
+
     fn enter(&mut self, parent: Ino, name: &[u8], ino: Ino) {
         if let Some(entries) = self.tree.directory_mut(parent) {
             entries.insert(name.into(), ino);
         }
     }
 
-    /// The file that a hard link names: an earlier one of this layer (row 50).
-    fn link_target(&self, target: &[u8], path: &[u8]) -> Result<Ino, Flaw> {
+    /// The file that a hard link names: an earlier one of this layer, or of the extension's
+    /// layers below it (row 50).
+    fn link_target(&mut self, target: &[u8], path: &[u8], offset: u64) -> Result<Ino, Flaw> {
         if target == path {
             return Err(Flaw::LinkSelf);
         }
-        let Some(ino) = self.tree.lookup(target) else {
-            return Err(Flaw::LinkMissing { target: target.into() });
-        };
-        match self.tree.inode(ino).content {
-            Content::Directory(_) => Err(Flaw::LinkDirectory { target: target.into() }),
-            _ => Ok(ino),
+        if let Some(ino) = self.tree.lookup(target) {
+            return match self.tree.inode(ino).content {
+                Content::Directory(_) => Err(Flaw::LinkDirectory { target: target.into() }),
+                _ => Ok(ino),
+            };
         }
+        let below = self.lower.and_then(|lower| Some(lower.inode(lower.lookup(target)?)));
+        match below {
+            None => Err(Flaw::LinkMissing { target: target.into() }),
+            Some(Inode { content: Content::Directory(_), .. }) => {
+                Err(Flaw::LinkDirectory { target: target.into() })
+            }
+            Some(inode) => {
+                let ino = self.add(inode.clone(), offset);
+                self.foreign.insert(ino, target.to_vec());
+                Ok(ino)
+            }
+        }
+    }
+
+    /// What this layer links to in the layers below it must still be there above it: else it
+    /// would depend on the order in which a layer's entries are taken.
+    fn check_foreign(&self) -> Result<(), Problem> {
+        if self.foreign.is_empty() {
+            return Ok(());
+        }
+        let deleted = Deleted::new(&self.whiteouts);
+        for (ino, target) in &self.foreign {
+            let is_own = self.tree.lookup(target).is_some() || is_covered(&self.tree, target);
+            if deleted.hides(target) || is_own {
+                let offset = self.offsets.get(ino.index()).copied().unwrap_or_default();
+                let flaw = Flaw::LinkMissing { target: target.as_slice().into() };
+                return Err(Problem::Archive { offset, path: None, flaw });
+            }
+        }
+        Ok(())
     }
 
     /// A file got another name: its contents follow the best fate of all its names
@@ -268,7 +342,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
 
     /// Notes contents for the second pass.
     fn want(&mut self, ino: Ino, fate: Fate, path: &[u8]) {
-        let Some(&offset) = self.dropped.get(&ino) else { return };
+        let Some(&offset) = self.offsets.get(ino.index()) else { return };
         let wanted =
             self.wanted.entry(offset).or_insert_with(|| Wanted { ino, fate, path: path.to_vec() });
         if fate == Fate::Keep && wanted.fate != Fate::Keep {
@@ -309,6 +383,41 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             return Err(Problem::Sink { path: path.into(), error: SinkError::Write(error) });
         }
         result
+    }
+}
+
+/// What a layer deletes from the layers below it.
+#[derive(Debug, Default)]
+pub(super) struct Deleted<'a> {
+    pub(super) paths: HashSet<&'a [u8]>,
+    pub(super) opaque: HashSet<&'a [u8]>,
+}
+
+impl<'a> Deleted<'a> {
+    pub(super) fn new(whiteouts: impl IntoIterator<Item = &'a Whiteout>) -> Self {
+        let mut deleted = Self::default();
+        for Whiteout { path, opaque, .. } in whiteouts {
+            let set = if *opaque { &mut deleted.opaque } else { &mut deleted.paths };
+            set.insert(path);
+        }
+        deleted
+    }
+
+    /// Whether a path, or one above it, is deleted.
+    pub(super) fn hides(&self, path: &[u8]) -> bool {
+        self.paths.contains(path) || self.hides_above(path)
+    }
+
+    /// Whether a path is deleted with one above it.
+    pub(super) fn hides_above(&self, path: &[u8]) -> bool {
+        let mut at = path;
+        while let Some((parent, _)) = split(at) {
+            if self.paths.contains(parent) || self.opaque.contains(parent) {
+                return true;
+            }
+            at = parent;
+        }
+        false
     }
 }
 

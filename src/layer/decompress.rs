@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::source::Counted;
 use super::zstd::Frames;
-use super::{BUFFER, Problem};
+use super::{BUFFER, Problem, Spent};
 use crate::limits::Limits;
 use crate::oci::{Descriptor, LayerCompression};
 
@@ -68,6 +68,8 @@ enum Decoder<R> {
 pub(super) struct Uncompressed<R> {
     decoder: Decoder<R>,
     compression: Compression,
+    /// Of the layers before this one.
+    spent: Spent,
     produced: u64,
     maximum: u64,
     ratio: u64,
@@ -79,6 +81,7 @@ impl<R: Read> Uncompressed<R> {
         stored: R,
         compression: Compression,
         limits: &Limits,
+        spent: Spent,
     ) -> Result<Self, Problem> {
         let stored = Counted::new(stored);
         let decoder = match compression {
@@ -97,6 +100,7 @@ impl<R: Read> Uncompressed<R> {
         Ok(Self {
             decoder,
             compression,
+            spent,
             produced: 0,
             maximum: limits.layer_uncompressed,
             ratio: limits.ratio,
@@ -129,21 +133,23 @@ impl<R: Read> Uncompressed<R> {
         };
         let count = result.map_err(|error| self.blame(error))?;
         self.produced = self.produced.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        if self.produced > self.maximum {
+        let produced = self.spent.uncompressed.saturating_add(self.produced);
+        if produced > self.maximum {
             return Err(Problem::Limit {
                 limit: "layer-uncompressed",
                 path: None,
-                found: self.produced,
+                found: produced,
                 unit: "uncompressed bytes",
                 maximum: self.maximum,
             });
         }
-        let allowed = self.stored_count().saturating_mul(self.ratio).max(RATIO_FROM);
-        if self.compression != Compression::None && self.produced > allowed {
+        let stored = self.spent.stored.saturating_add(self.stored_count());
+        let allowed = stored.saturating_mul(self.ratio).max(RATIO_FROM);
+        if self.compression != Compression::None && produced > allowed {
             return Err(Problem::Limit {
                 limit: "ratio",
                 path: None,
-                found: self.produced.div_ceil(self.stored_count().max(1)),
+                found: produced.div_ceil(stored.max(1)),
                 unit: "uncompressed bytes for each stored byte",
                 maximum: self.ratio,
             });

@@ -173,7 +173,7 @@ pub enum Flaw {
     Duplicate { first: &'static str, second: &'static str },
     #[error(
         "found a hard link to \"{}\", expected the path of an earlier file of this layer \
-         (links into lower layers cannot be in an extension)", Shown(.target)
+         (links into the base cannot be in an extension)", Shown(.target)
     )]
     LinkMissing { target: Box<[u8]> },
     #[error("found a hard link to itself, expected the path of an earlier file")]

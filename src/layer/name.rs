@@ -84,10 +84,10 @@ pub(super) fn mark(path: &[u8]) -> Result<Option<Mark>, Flaw> {
     }
     Ok(match name.strip_prefix(b".wh.") {
         None => None,
-        Some(b".wh..opq") => Some(Mark::Whiteout(Whiteout { path: parent.into(), opaque: true })),
+        Some(b".wh..opq") => Some(Mark::Whiteout(Whiteout::new(parent.into(), true))),
         Some(b"" | b"." | b"..") => return Err(Flaw::Whiteout { name: name.into() }),
         Some(rest) if rest.starts_with(b".wh.") => Some(Mark::Aufs),
-        Some(rest) => Some(Mark::Whiteout(Whiteout { path: join(parent, rest), opaque: false })),
+        Some(rest) => Some(Mark::Whiteout(Whiteout::new(join(parent, rest), false))),
     })
 }
 
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn whiteouts_are_told_from_names() {
         let whiteout =
-            |path: &[u8], opaque| Ok(Some(Mark::Whiteout(Whiteout { path: path.into(), opaque })));
+            |path: &[u8], opaque| Ok(Some(Mark::Whiteout(Whiteout::new(path.into(), opaque))));
         assert_eq!(mark(b"usr/.wh.x"), whiteout(b"usr/x", false));
         assert_eq!(mark(b".wh.x"), whiteout(b"x", false));
         assert_eq!(mark(b"usr/.wh..wh..opq"), whiteout(b"usr", true));

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::archive::{Archive, Kind, Member};
 use super::name::{Mark, mark};
 use super::stream::Stream;
-use super::{Error, Problem};
+use super::{Error, Problem, Spent};
 use crate::limits::Limits;
 use crate::tree::Stat;
 use crate::verify::{Blob, Verified};
@@ -85,8 +85,9 @@ pub fn scan<E>(
 ) -> Result<ScanEnd, ScanError<E>> {
     let in_layer =
         |problem: Problem| ScanError::Layer(problem.in_layer(blob.layer.descriptor.digest));
-    let stream = Stream::open(blob, limits).map_err(in_layer)?;
-    let mut archive = Archive::new(stream, limits, false);
+    let spent = Spent::default();
+    let stream = Stream::open(blob, limits, spent).map_err(in_layer)?;
+    let mut archive = Archive::new(stream, limits, false, spent);
     match walk(&mut archive, visit) {
         Ok(ScanEnd::Complete) => {
             let stream = archive.into_inner();

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::decompress::{Compression, Uncompressed};
 use super::source::BlobReader;
-use super::{BUFFER, Problem};
+use super::{BUFFER, Problem, Spent};
 use crate::error::{ExitCode, Fault};
 use crate::limits::Limits;
 use crate::oci::Digest;
@@ -41,10 +41,14 @@ struct Ahead {
 }
 
 impl Stream {
-    pub(super) fn open(blob: &Verified<Blob>, limits: &Limits) -> Result<Self, Problem> {
+    pub(super) fn open(
+        blob: &Verified<Blob>,
+        limits: &Limits,
+        spent: Spent,
+    ) -> Result<Self, Problem> {
         let compression = Compression::of(&blob.layer.descriptor)?;
         let stored = BlobReader::new(blob).map_err(Problem::Read)?;
-        let bytes = Uncompressed::new(stored, compression, limits)?;
+        let bytes = Uncompressed::new(stored, compression, limits, spent)?;
         Ok(Self {
             ahead: Ahead::start(bytes).map_err(Problem::Read)?,
             hasher: Sha256::new(),

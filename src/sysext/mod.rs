@@ -100,7 +100,7 @@ pub fn convert<S: ContentSink>(
     keep::run(&mut work, options.keep_caches, changes);
     repairs::finish(begun, &mut work, base, options, changes)?;
     audit::run(&work, options, changes)?;
-    whiteouts::run(&mut work, options, changes)?;
+    whiteouts::run(&mut work, base, options, changes)?;
     parents::run(&mut work, base, options, changes)?;
     repairs::owners(&work, base, &options.limits, changes);
     let release = release::run(&mut work, base, options, changes)?;

@@ -25,7 +25,8 @@ pub struct SysextOptions<'a> {
     pub created: Timestamp,
     /// The latest time that anything may have, in seconds since 1970 (`--mtime`).
     pub latest: Option<i64>,
-    /// What tells the layer's contents from others': its diff ID.
+    /// What tells the layers' contents from others': the digest that [`crate::layer::chain_id`]
+    /// gives, of one layer its diff ID.
     pub layer: String,
     /// `--id`
     pub id: Option<String>,

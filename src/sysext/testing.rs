@@ -37,7 +37,7 @@ pub fn layer(text: &str) -> LayerTree<Arc<[u8]>> {
         let (kind, path) = (words.next().unwrap(), words.next().unwrap().as_bytes());
         let rest = words.next().unwrap_or_default();
         if matches!(kind, "w" | "o") {
-            whiteouts.push(Whiteout { path: path.to_vec(), opaque: kind == "o" });
+            whiteouts.push(Whiteout::new(path.to_vec(), kind == "o"));
             continue;
         }
         let mut at = Vec::new();

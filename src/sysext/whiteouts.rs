@@ -4,16 +4,22 @@
 use super::rules::{self, Rule};
 use super::work::Work;
 use super::{Error, SysextOptions, Whiteouts};
+use crate::base::Base;
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Inode, Stat, Timestamp, is_within, split};
 
 pub(super) fn run<C>(
     work: &mut Work<C>,
+    base: &Base,
     options: &SysextOptions<'_>,
     changes: &mut Changes,
 ) -> Result<(), Error> {
     for whiteout in std::mem::take(&mut work.whiteouts) {
         let path = work.moved_path(&whiteout.path);
+        if whiteout.deletes_own && base.path(&path).is_none() {
+            // A step of the build cleaned up after another.
+            continue;
+        }
         let what = if whiteout.opaque { "all that the base has in it" } else { "the base's path" };
         if let Some(rule) = irrelevant(&whiteout.path, &path, options) {
             let reason = format!("the layer deletes {what}; {}", rule.reason);

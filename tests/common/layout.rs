@@ -92,6 +92,16 @@ impl Layout {
         format!("oci:{}", self.root.path().display())
     }
 
+    /// Gives the last image a name, by which tools that know no others find it; the directory.
+    pub fn tagged(&mut self, name: &str) -> PathBuf {
+        let entry = self.index.last_mut().expect("an image");
+        let annotations = entry.pointer_mut("/annotations").and_then(Value::as_object_mut);
+        let key = "org.opencontainers.image.ref.name".to_owned();
+        annotations.expect("annotations").insert(key, json!(name));
+        self.write_index();
+        self.root.path().to_owned()
+    }
+
     /// The file of a blob.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");

@@ -53,6 +53,7 @@
 //! | 93 | usage::row_93_no_trust |
 //! | 94 | outputs::rows_83_and_94_a_name_that_is_taken |
 //! | 96–98 | bases::rows_96_to_98_hosts |
+//! | 98, 99 | tests/boundary/rules.rs::the_user_names_a_base, tests/boundary/rules.rs::the_image_names_its_base |
 //! | 100 | usage::rows_33_and_100_references_that_are_none |
 
 #[path = "../common/mod.rs"]

@@ -204,7 +204,7 @@ fn row59a_whiteouts_are_not_in_the_tree() {
         .end();
     let layer = read(&Layer::tar(&tar)).unwrap();
     assert_eq!(paths(&layer), ["", "usr", "usr/gone"]);
-    let whiteout = |path: &[u8], opaque| Whiteout { path: path.to_vec(), opaque };
+    let whiteout = |path: &[u8], opaque| Whiteout::new(path.to_vec(), opaque);
     assert_eq!(
         layer.whiteouts,
         [whiteout(b"usr/gone", false), whiteout(b"usr/lib", true), whiteout(b"top", false)]
