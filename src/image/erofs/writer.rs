@@ -18,6 +18,8 @@ use crate::tree::{Content, Tree};
 
 /// Bytes of tails that wait for their inodes; whatever comes later gets a block of its own.
 const ARENA: usize = 16 << 20;
+/// The same where nothing is compressed, which needs no other memory.
+const PLAIN_ARENA: usize = 32 << 20;
 
 /// Writes an image: first contents, as they come, then everything else.
 #[derive(Debug)]
@@ -65,9 +67,9 @@ impl Writer {
     /// Starts an image in an empty file.
     pub fn new(file: File, options: &Options) -> Result<Self, Error> {
         let plan = options.plan();
-        let pool = match plan.compression {
-            super::Compression::None => None,
-            _ => Some(Pool::new(plan, options.threads)?),
+        let (pool, arena) = match plan.compression {
+            super::Compression::None => (None, PLAIN_ARENA),
+            _ => (Some(Pool::new(plan, options.threads)?), ARENA),
         };
         Ok(Self {
             data: Data::new(file),
@@ -81,7 +83,7 @@ impl Writer {
             waiting: 0,
             current: None,
             spare: Spare::new(plan.segment(), options.threads.get() + CHAINS + 1),
-            arena: ARENA,
+            arena,
         })
     }
 
@@ -98,7 +100,7 @@ impl Writer {
     }
 
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
-        while self.write_next()? {}
+        self.pause()?;
         self.finish_packed()?;
         self.spare.release();
         self.known.clear();
@@ -470,6 +472,12 @@ impl ContentSink for Writer {
         };
         self.submit(id, true, segment).map_err(SinkError::Write)?;
         Ok(self.know(id, size, digest))
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        while self.write_next()? {}
+        self.spare.release();
+        Ok(())
     }
 }
 
