@@ -185,6 +185,7 @@ impl VerifiedImage<'_> {
         let fate = |path: &[u8]| fates.fate(path);
         let options = LayerOptions { limits: &request.limits, fate: &fate, keep_ima: false };
         let tree = layer::read_all(&of_extension, &options, sink)?;
+        sink.pause().map_err(image::Error::Io)?;
 
         let query = base::Query {
             extension: &tree,

@@ -296,17 +296,17 @@ impl<'a, R: BufRead> Archive<'a, R> {
     /// The extended attributes that count: labels come from the policy (rule 10), and IMA
     /// signatures are of other bytes than a host may expect.
     fn xattrs(&mut self, pax: &Pax) -> Result<Xattrs, Refusal> {
-        let mut xattrs = Xattrs::default();
+        let dropped = |name: &[u8]| {
+            *name == *b"security.selinux" || (*name == *b"security.ima" && !self.keep_ima)
+        };
+        let kept = pax.xattrs.iter().filter(|(name, _)| !dropped(name));
         let mut total = 0;
-        for (name, value) in &pax.xattrs {
-            if **name == *b"security.selinux" || (**name == *b"security.ima" && !self.keep_ima) {
-                continue;
-            }
+        for (name, value) in kept.clone() {
             let unit = "bytes of one extended attribute";
             Refusal::above("xattr-value", value.len(), unit, self.limits.xattr_value)?;
             total += name.len() + value.len();
-            xattrs.insert(name, value);
         }
+        let xattrs = kept.map(|(name, value)| (&**name, &**value)).collect();
         let unit = "bytes of extended attributes of one file";
         Refusal::above("xattrs", total, unit, self.limits.xattrs)?;
         self.spend_names(total)?;

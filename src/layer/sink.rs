@@ -11,6 +11,12 @@ pub trait ContentSink {
 
     /// Takes `size` bytes from `contents`, which yields exactly that many or fails.
     fn store(&mut self, size: u64, contents: &mut dyn Read) -> Result<Self::Content, SinkError>;
+
+    /// Called when the layer was read: hardly anything comes any more, so memory for more need
+    /// not be kept while others want some.
+    fn pause(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Contents that could not be stored, and whose fault it was.

@@ -18,8 +18,12 @@ pub type Labeller<'a> = dyn Fn(&[u8], u16) -> Lookup<'a> + 'a;
 /// A path whose label is not that of its inode's first name.
 type Split<'l> = (Vec<u8>, Ino, Option<&'l [u8]>);
 
-/// The label of each inode, if it gets one.
-type Labels<'l> = BTreeMap<Ino, Option<&'l [u8]>>;
+/// The label of each inode that has a name, if it gets one, by its number.
+type Labels<'l> = Vec<Option<Option<&'l [u8]>>>;
+
+/// So many sets of attributes are looked through for an equal one: where there are more, hardly any
+/// two inodes have the same.
+const SETS: usize = 10_000;
 
 /// How many paths have each type.
 pub type Types = BTreeMap<Vec<u8>, u64>;
@@ -32,7 +36,7 @@ pub fn apply<C: Clone>(
     lookup: &Labeller<'_>,
     changes: &mut Changes,
 ) -> Result<Types, Error> {
-    let mut labels = Labels::new();
+    let mut labels = vec![None; tree.len()];
     let mut splits = Vec::new();
     let mut types = Types::new();
     for entry in tree.walk() {
@@ -63,7 +67,8 @@ pub fn apply<C: Clone>(
                 Some(label)
             }
         };
-        let first = *labels.entry(entry.ino).or_insert(label);
+        let Some(first) = labels.get_mut(entry.ino.index()) else { continue };
+        let first = *first.get_or_insert(label);
         if first != label {
             let reason = format!(
                 "a hard link no more: its label is {}, that of its other name {}",
@@ -115,7 +120,7 @@ fn split_links<'l, C: Clone>(tree: &mut Tree<C>, splits: Vec<Split<'l>>, labels:
     for (path, ino, label) in splits {
         let twin = *twins.entry((ino, label)).or_insert_with(|| {
             let twin = tree.add(tree.inode(ino).clone());
-            labels.insert(twin, label);
+            labels.push(Some(label));
             twin
         });
         tree.link(&path, twin);
@@ -126,8 +131,9 @@ fn split_links<'l, C: Clone>(tree: &mut Tree<C>, splits: Vec<Split<'l>>, labels:
 fn set_labels<C>(tree: &mut Tree<C>, labels: &Labels<'_>) {
     let mut plain: HashMap<&[u8], Xattrs> = HashMap::new();
     let mut others: HashSet<Xattrs> = HashSet::new();
-    for (&ino, &label) in labels {
-        let xattrs = &mut tree.inode_mut(ino).stat.xattrs;
+    for (inode, &label) in tree.inodes_mut().zip(labels) {
+        let Some(label) = label else { continue };
+        let xattrs = &mut inode.stat.xattrs;
         match label {
             Some(label) if xattrs.is_empty() => {
                 let make = || labelled(&Xattrs::default(), Some(label));
@@ -138,7 +144,9 @@ fn set_labels<C>(tree: &mut Tree<C>, labels: &Labels<'_>) {
                 if let Some(shared) = others.get(&wanted) {
                     *xattrs = shared.clone();
                 } else {
-                    others.insert(wanted.clone());
+                    if others.len() < SETS {
+                        others.insert(wanted.clone());
+                    }
                     *xattrs = wanted;
                 }
             }

@@ -112,7 +112,7 @@ pub fn convert<S: ContentSink>(
             labels::warn_of_new_types(&types, policy, changes);
         }
     }
-    let tree = settle::run(&work.tree, sink)?;
+    let tree = settle::run(work.tree, sink)?;
     let release::Release { text: release, shipped: name_is_shipped } = release;
     Ok(Sysext { tree, name: options.name.clone(), release, name_is_shipped })
 }

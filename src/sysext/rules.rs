@@ -1,6 +1,8 @@
 //! Which paths never reach an extension, as told by their names alone: package databases (R18),
 //! caches there can be only one of (R19), state of one machine (R20), os-release (R6).
 
+use std::sync::OnceLock;
+
 use crate::tree::{is_within, split};
 
 /// Why a path is dropped.
@@ -31,7 +33,7 @@ pub(super) const TMPFILES: &[u8] = b"usr/lib/tmpfiles.d";
 pub(super) const UNITS: [&[u8]; 2] = [b"usr/lib/systemd/system", b"usr/lib/systemd/user"];
 
 /// Every pattern covers the paths it matches and all below them.
-const PACKAGE_DATABASES: &[&str] = &[
+static PACKAGE_DATABASES: Patterns = Patterns::new(&[
     "usr/share/rpm",
     "usr/lib/sysimage/rpm",
     "usr/lib/sysimage/rpm-ostree-base-db",
@@ -42,9 +44,9 @@ const PACKAGE_DATABASES: &[&str] = &[
     "var/lib/zypp",
     "var/lib/dpkg",
     "var/cache/libdnf5",
-];
+]);
 
-const CACHES: &[&str] = &[
+static CACHES: Patterns = Patterns::new(&[
     "usr/share/icons/*/icon-theme.cache",
     "usr/share/glib-2.0/schemas/gschemas.compiled",
     "usr/share/applications/mimeinfo.cache",
@@ -84,10 +86,10 @@ const CACHES: &[&str] = &[
     "usr/lib64/gio/modules/giomodule.cache",
     "usr/lib/gio/modules/giomodule.cache",
     "usr/lib/*/gio/modules/giomodule.cache",
-];
+]);
 
 /// Relative to `etc` or `usr/etc`.
-const ETC_STATE: &[&str] = &[
+static ETC_STATE: Patterns = Patterns::new(&[
     "passwd",
     "passwd-",
     "group",
@@ -116,10 +118,10 @@ const ETC_STATE: &[&str] = &[
     "**/*.rpmorig",
     "crypto-policies/state",
     ".rpm-ostree*",
-];
+]);
 
 /// What of `var` is no package's, but of the build or of one machine (R25).
-const VAR_STATE: &[&str] = &[
+static VAR_STATE: Patterns = Patterns::new(&[
     "var/backups",
     "var/cache/apt",
     "var/cache/debconf",
@@ -148,7 +150,7 @@ const VAR_STATE: &[&str] = &[
     "var/run",
     "var/tmp",
     "var/.updated",
-];
+]);
 
 /// Directories that every host has in `var`, with modes of its own (hier(7)).
 pub(super) fn is_of_every_var(path: &[u8]) -> bool {
@@ -178,7 +180,7 @@ pub(super) fn is_of_every_var(path: &[u8]) -> bool {
 /// directories a service may need.
 pub(super) fn var_state(path: &[u8], is_directory: bool) -> Option<Rule> {
     let rule = |reason| Some(Rule { id: "R25", reason });
-    if covered(VAR_STATE, path) {
+    if VAR_STATE.cover(path) {
         return rule("state of the build or of one machine");
     }
     let is_in = |top: &[u8]| is_within(path, top);
@@ -190,7 +192,8 @@ pub(super) fn var_state(path: &[u8], is_directory: bool) -> Option<Rule> {
 
 /// R18: the package manager's own records of one installation.
 pub(super) fn package_database(path: &[u8]) -> Option<Rule> {
-    covered(PACKAGE_DATABASES, path)
+    PACKAGE_DATABASES
+        .cover(path)
         .then_some(Rule { id: "R18", reason: "the package database is the host's own" })
 }
 
@@ -205,14 +208,13 @@ pub(super) fn left_by_a_build(path: &[u8]) -> bool {
 
 /// R19: files that are computed from what all packages of a host ship.
 pub(super) fn cache(path: &[u8]) -> Option<Rule> {
-    covered(CACHES, path)
-        .then_some(Rule { id: "R19", reason: "a cache that would shadow the host's" })
+    CACHES.cover(path).then_some(Rule { id: "R19", reason: "a cache that would shadow the host's" })
 }
 
 /// R20: state of the machine that built the layer.
 pub(super) fn etc_state(path: &[u8]) -> Option<Rule> {
     below_etc(path)
-        .is_some_and(|path| covered(ETC_STATE, path) || has_passwords(path))
+        .is_some_and(|path| ETC_STATE.cover(path) || has_passwords(path))
         .then_some(Rule { id: "R20", reason: "state of one machine, not a default" })
 }
 
@@ -237,27 +239,86 @@ pub(super) fn below_etc(path: &[u8]) -> Option<&[u8]> {
     path.strip_prefix(b"etc/").or_else(|| path.strip_prefix(b"usr/etc/"))
 }
 
-fn covered(patterns: &[&str], path: &[u8]) -> bool {
-    patterns.iter().any(|pattern| covers(pattern.as_bytes(), path))
+/// Patterns of paths. `**` stands for any number of components, `*` for any bytes within one.
+struct Patterns {
+    text: &'static [&'static str],
+    root: OnceLock<Node>,
 }
 
-/// Whether a path or one of its ancestors matches. `**` stands for any number of components,
-/// `*` for any bytes within one.
-fn covers(pattern: &[u8], path: &[u8]) -> bool {
-    let (first, rest) = cut(pattern);
-    if first == b"**" {
-        let mut tail = Some(path);
-        while let Some(path) = tail {
-            if rest.is_some_and(|rest| covers(rest, path)) {
-                return true;
-            }
-            tail = cut(path).1;
-        }
-        return false;
+/// What patterns that begin alike go on with. Thousands of paths are asked about, and each is
+/// compared with those patterns alone that begin as it does.
+#[derive(Default)]
+struct Node {
+    /// Whether a pattern ends here.
+    ends: bool,
+    below: Vec<(Component, Self)>,
+}
+
+#[derive(PartialEq)]
+enum Component {
+    Name(&'static [u8]),
+    /// What a name starts and ends with.
+    Ends(&'static [u8], &'static [u8]),
+    /// Any number of components.
+    Any,
+}
+
+impl Patterns {
+    const fn new(text: &'static [&'static str]) -> Self {
+        Self { text, root: OnceLock::new() }
     }
-    let (name, below) = cut(path);
-    component_matches(first, name)
-        && rest.is_none_or(|rest| below.is_some_and(|below| covers(rest, below)))
+
+    /// Whether a path or one of its ancestors matches a pattern.
+    fn cover(&self, path: &[u8]) -> bool {
+        let root = self.root.get_or_init(|| {
+            let mut root = Node::default();
+            for pattern in self.text {
+                let components = pattern.split('/').map(Component::new);
+                components.fold(&mut root, Node::child).ends = true;
+            }
+            root
+        });
+        root.covers(path)
+    }
+}
+
+impl Node {
+    /// What goes on with a component, made if there is none yet.
+    #[expect(clippy::indexing_slicing, reason = "it was found there, or just put there")]
+    fn child(&mut self, component: Component) -> &mut Self {
+        let known = self.below.iter().position(|(known, _)| *known == component);
+        let at = known.unwrap_or_else(|| {
+            self.below.push((component, Self::default()));
+            self.below.len() - 1
+        });
+        &mut self.below[at].1
+    }
+
+    fn covers(&self, path: &[u8]) -> bool {
+        let (name, below) = cut(path);
+        let goes_on = |node: &Self| node.ends || below.is_some_and(|below| node.covers(below));
+        self.below.iter().any(|(component, node)| match component {
+            Component::Name(expected) => *expected == name && goes_on(node),
+            Component::Ends(prefix, suffix) => {
+                let rest = name.strip_prefix(*prefix);
+                rest.is_some_and(|rest| rest.ends_with(suffix)) && goes_on(node)
+            }
+            Component::Any => {
+                let mut ends = std::iter::successors(Some(path), |path| cut(path).1);
+                ends.any(|end| node.covers(end))
+            }
+        })
+    }
+}
+
+impl Component {
+    fn new(pattern: &'static str) -> Self {
+        match pattern.split_once('*') {
+            None => Self::Name(pattern.as_bytes()),
+            Some(("", "*")) => Self::Any,
+            Some((prefix, suffix)) => Self::Ends(prefix.as_bytes(), suffix.as_bytes()),
+        }
+    }
 }
 
 fn cut(path: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -267,17 +328,6 @@ fn cut(path: &[u8]) -> (&[u8], Option<&[u8]>) {
             (first, rest.get(1..))
         }
         None => (path, None),
-    }
-}
-
-fn component_matches(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern.iter().position(|&byte| byte == b'*') {
-        None => pattern == name,
-        Some(star) => {
-            let (prefix, suffix) = pattern.split_at(star);
-            let suffix = suffix.get(1..).unwrap_or_default();
-            name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
-        }
     }
 }
 

@@ -1,57 +1,42 @@
 //! The end of the transforms: contents that waited go into the sink, and what nothing names any
 //! more is left behind.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Error;
-use crate::layer::{ContentSink, Stored};
-use crate::tree::{Content, Directory, Ino, Inode, Tree};
+use crate::layer::{ContentSink, SinkError, Stored};
+use crate::tree::{Content, Tree};
 
 /// Stores what was held, in the order of the paths, and gives the tree of what is stored.
 pub(super) fn run<S: ContentSink>(
-    tree: &Tree<Stored<S::Content>>,
+    mut tree: Tree<Stored<S::Content>>,
     sink: &mut S,
 ) -> Result<Tree<S::Content>, Error> {
-    let root = tree.inode(Tree::<Stored<S::Content>>::ROOT);
-    let mut settled = Tree::new(root.stat.clone());
-    let mut moved: HashMap<Ino, Ino> = HashMap::new();
-    for entry in tree.walk().skip(1) {
-        let ino = if let Some(ino) = moved.get(&entry.ino) {
-            *ino
-        } else {
-            let content = match &entry.inode.content {
-                Content::Directory(_) => Content::Directory(Directory::new()),
-                Content::Regular(stored) => {
-                    Content::Regular(store::<S>(stored, &entry.path, sink)?)
-                }
-                Content::Symlink(target) => Content::Symlink(target.clone()),
-                Content::CharDevice { rdev } => Content::CharDevice { rdev: *rdev },
-                Content::BlockDevice { rdev } => Content::BlockDevice { rdev: *rdev },
-                Content::Fifo => Content::Fifo,
-                Content::Socket => Content::Socket,
-            };
-            let ino = settled.add(Inode { stat: entry.inode.stat.clone(), content });
-            moved.insert(entry.ino, ino);
-            ino
-        };
-        settled.link(&entry.path, ino);
-    }
-    Ok(settled)
-}
-
-fn store<S: ContentSink>(
-    stored: &Stored<S::Content>,
-    path: &[u8],
-    sink: &mut S,
-) -> Result<S::Content, Error> {
-    let error = |source| Error::Store { path: path.to_vec(), source };
-    match stored {
-        Stored::Sunk { content, .. } => Ok(content.clone()),
-        Stored::Held(held) => {
-            let reader = held.reader();
-            let mut reader = reader.map_err(|e| error(crate::layer::SinkError::Read(e)))?;
-            sink.store(held.size(), &mut reader).map_err(error)
+    let mut held = Vec::new();
+    for entry in tree.walk() {
+        match &entry.inode.content {
+            Content::Regular(Stored::Held(_)) => held.push((entry.path, entry.ino)),
+            Content::Regular(Stored::Dropped { .. }) => {
+                return Err(Error::ContentsDropped { path: entry.path });
+            }
+            _ => {}
         }
-        Stored::Dropped { .. } => Err(Error::ContentsDropped { path: path.to_vec() }),
     }
+    for (path, ino) in held {
+        let Content::Regular(stored) = &mut tree.inode_mut(ino).content else { continue };
+        // Another name of the file may have come first.
+        let Stored::Held(held) = stored else { continue };
+        let held = Arc::clone(held);
+        let size = held.size();
+        let content = held
+            .reader()
+            .map_err(SinkError::Read)
+            .and_then(|mut reader| sink.store(size, &mut reader))
+            .map_err(|source| Error::Store { path, source })?;
+        *stored = Stored::Sunk { size, content };
+    }
+    Ok(tree.map_named(|stored| match stored {
+        Stored::Sunk { content, .. } => Some(content),
+        Stored::Held(_) | Stored::Dropped { .. } => None,
+    }))
 }

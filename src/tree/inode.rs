@@ -119,47 +119,86 @@ pub struct Timestamp {
 
 /// Extended attributes by full name (`security.selinux`).
 ///
-/// Inodes with equal attributes may share them, so an inode costs one pointer.
+/// Inodes with equal attributes may share them. A million may each have their own, so those of an
+/// inode are one piece of memory: for each, in order of the names' bytes, the lengths of name and
+/// value, and both.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Xattrs(Option<Arc<XattrMap>>);
+pub struct Xattrs(Option<Arc<[u8]>>);
 
-/// Values by name.
-type XattrMap = BTreeMap<Box<[u8]>, Box<[u8]>>;
+/// Bytes of a length.
+const LENGTH: usize = size_of::<u32>();
 
 impl Xattrs {
     /// The value of an attribute.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.0.as_ref()?.get(name).map(AsRef::as_ref)
+        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
-    /// Sets an attribute.
+    /// Sets an attribute. Many at a time are better collected.
     pub fn insert(&mut self, name: &[u8], value: &[u8]) {
-        Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
+        let others = self.iter().filter(|(found, _)| *found != name);
+        *self = others.chain([(name, value)]).collect();
     }
 
     /// Removes an attribute; whether it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        let Some(map) = self.0.as_mut().filter(|map| map.contains_key(name)) else { return false };
-        Arc::make_mut(map).remove(name);
-        if map.is_empty() {
-            self.0 = None;
+        if self.get(name).is_none() {
+            return false;
         }
+        *self = self.iter().filter(|(found, _)| *found != name).collect();
         true
     }
 
     /// Names and values in order of the names' bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (&**name, &**value))
+        let mut rest: &[u8] = self.0.as_deref().unwrap_or_default();
+        std::iter::from_fn(move || {
+            let mut field = |length| {
+                let (field, behind) = rest.split_at_checked(length)?;
+                rest = behind;
+                Some(field)
+            };
+            let mut length = || {
+                let length = field(LENGTH)?.try_into().map(u32::from_ne_bytes).ok()?;
+                usize::try_from(length).ok()
+            };
+            let (name, value) = (length()?, length()?);
+            Some((field(name)?, field(value)?))
+        })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |map| map.len())
+        self.iter().count()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Xattrs {
+    /// Of several values of one attribute, the last counts.
+    ///
+    /// # Panics
+    /// At a name or value of 4 GiB, far above any limit that a caller sets.
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(attributes: I) -> Self {
+        let attributes: BTreeMap<_, _> = attributes.into_iter().collect();
+        if attributes.is_empty() {
+            return Self(None);
+        }
+        let length = |(name, value): (&&[u8], &&[u8])| 2 * LENGTH + name.len() + value.len();
+        let mut bytes = Vec::with_capacity(attributes.iter().map(length).sum());
+        for (name, value) in &attributes {
+            for field in [name, value] {
+                let length = u32::try_from(field.len()).expect("less than 4 GiB");
+                bytes.extend_from_slice(&length.to_ne_bytes());
+            }
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
+        }
+        Self(Some(bytes.into()))
     }
 }
 
@@ -181,5 +220,18 @@ mod tests {
         assert!(xattrs.remove(b"user.a") && !xattrs.remove(b"user.a"));
         assert_eq!(xattrs, Xattrs::default());
         assert_eq!(copy.get(b"user.a"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn xattrs_are_sorted_and_have_one_value_each() {
+        let mut xattrs: Xattrs = [(&b"user.b"[..], &b"1"[..]), (b"user.", b""), (b"user.b", b"22")]
+            .into_iter()
+            .collect();
+        xattrs.insert(b"user.a", b"3");
+        xattrs.insert(b"user.", b"4");
+        let all: Vec<_> = xattrs.iter().collect();
+        assert_eq!(all, [(&b"user."[..], &b"4"[..]), (b"user.a", b"3"), (b"user.b", b"22")]);
+        assert_eq!(xattrs.len(), 3);
+        assert_eq!(xattrs.get(b"user"), None);
     }
 }

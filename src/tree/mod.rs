@@ -48,6 +48,11 @@ impl<C> Tree<C> {
         &mut self.inodes[ino.index()]
     }
 
+    /// All inodes by their numbers, those that no directory names any more included.
+    pub fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode<C>> {
+        self.inodes.iter_mut()
+    }
+
     /// How many inodes there are, those that no directory names any more included.
     pub fn len(&self) -> usize {
         self.inodes.len()
@@ -106,6 +111,45 @@ impl<C> Tree<C> {
     /// Every path of the tree, a directory before its entries, entries in order of their names.
     pub fn walk(&self) -> Walk<'_, C> {
         Walk::new(self)
+    }
+
+    /// The tree with other contents, and without the inodes that no directory names. Files that
+    /// `contents` gives nothing for are left out.
+    pub fn map_named<D>(self, mut contents: impl FnMut(C) -> Option<D>) -> Tree<D> {
+        let counts = self.link_counts();
+        let mut moved = vec![None; self.inodes.len()];
+        let mut next = 0;
+        let mut map = |(old, Inode { stat, content }): (usize, Inode<C>)| {
+            if counts.get(old).is_none_or(|&count| count == 0) {
+                return None;
+            }
+            let content = match content {
+                Content::Regular(stored) => Content::Regular(contents(stored)?),
+                Content::Directory(entries) => Content::Directory(entries),
+                Content::Symlink(target) => Content::Symlink(target),
+                Content::CharDevice { rdev } => Content::CharDevice { rdev },
+                Content::BlockDevice { rdev } => Content::BlockDevice { rdev },
+                Content::Fifo => Content::Fifo,
+                Content::Socket => Content::Socket,
+            };
+            *moved.get_mut(old)? = Some(Ino(next));
+            next += 1;
+            Some(Inode { stat, content })
+        };
+        // An inode takes the place of the one it was: there may be a million.
+        let mut inodes: Vec<_> = self.inodes.into_iter().enumerate().filter_map(&mut map).collect();
+        for Inode { content, .. } in &mut inodes {
+            if let Content::Directory(entries) = content {
+                entries.retain(|_, ino| match moved.get(ino.index()) {
+                    Some(&Some(new)) => {
+                        *ino = new;
+                        true
+                    }
+                    _ => false,
+                });
+            }
+        }
+        Tree { inodes }
     }
 
     /// How many names each inode has; directories count once.
@@ -170,5 +214,32 @@ mod tests {
         assert_eq!(paths, [&b""[..], b"a", b"b"]);
         assert_eq!(tree.remove(b"a"), Some(file));
         assert_eq!(tree.lookup(b"a"), None);
+    }
+
+    #[test]
+    fn what_nothing_names_is_left_out_when_contents_change() {
+        let mut tree: Tree<u8> = Tree::new(Stat::directory());
+        let mut add = |path: &[u8], content| {
+            let ino = tree.add(Inode { stat: Stat::default(), content });
+            assert!(tree.link(path, ino));
+        };
+        add(b"gone", Content::Directory(Directory::new()));
+        add(b"gone/x", Content::Regular(1));
+        add(b"a", Content::Regular(2));
+        add(b"b", Content::Directory(Directory::new()));
+        add(b"b/c", Content::Fifo);
+        let a = tree.lookup(b"a").unwrap();
+        assert!(tree.link(b"b/a", a));
+        tree.remove(b"gone");
+        let tree = tree.map_named(|content| {
+            assert_ne!(content, 1);
+            Some(u32::from(content))
+        });
+        assert_eq!(tree.len(), 4);
+        let paths: Vec<_> = tree.walk().map(|entry| entry.path).collect();
+        assert_eq!(paths, [&b""[..], b"a", b"b", b"b/a", b"b/c"]);
+        let a = tree.lookup(b"a").unwrap();
+        assert_eq!(tree.lookup(b"b/a"), Some(a));
+        assert!(matches!(tree.inode(a).content, Content::Regular(2)));
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::fs::File;
 
-use super::hex;
 use super::options::SelfCheck;
-use super::reader::{Image, Located, Reader};
+use super::reader::{Located, Node, Reader, Xattrs};
 use super::store::Contents;
+use super::{hex, wide};
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::limits::Limits;
@@ -32,74 +32,106 @@ impl Expected for Contents {
 
 /// Reads an image and compares every path and its metadata with the tree; its contents too, or
 /// no more of them than where they are.
+///
+/// Inode by inode: of the image no more is in memory than the tree has at one place.
 pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) -> Result<(), Error> {
     let reader = Reader::open(file.try_clone()?)?;
-    // What the tree holds is within the limits already; it is compared name by name.
-    let unlimited = Limits {
-        entries: u64::MAX,
-        names: u64::MAX,
-        depth: u64::MAX,
-        layer_uncompressed: u64::MAX,
-        ..Limits::default()
-    };
-    let image = reader.image(&unlimited)?;
     let mut comparison = Comparison {
         reader: &reader,
-        image: &image,
+        xattrs: Xattrs::default(),
+        limits: Limits::default(),
         self_check,
         tree,
         counts: tree.link_counts(),
         partners: vec![None; tree.len()],
-        taken: vec![false; image.tree.len()],
     };
-    let mut pairs = vec![(Vec::new(), Tree::<C>::ROOT, Tree::<C>::ROOT)];
-    let mut inodes = 0u64;
-    while let Some((path, expected, found)) = pairs.pop() {
-        if comparison.inode(&path, expected, found)? {
-            inodes += 1;
-            comparison.names(&path, expected, found, &mut pairs)?;
-        }
+    let root = reader.root(&mut comparison.xattrs)?;
+    comparison.inode(b"", Tree::<C>::ROOT, &root)?;
+    // Entries of a directory one after the other, then what is below them: inodes are stored in
+    // that order, so each part of the image is read once.
+    let nid = root.nid();
+    let mut directories =
+        vec![Pair { path: Vec::new(), expected: Tree::<C>::ROOT, found: root, parent: nid }];
+    while let Some(pair) = directories.pop() {
+        let below = comparison.names(&pair)?;
+        directories.extend(below.into_iter().rev());
     }
     reader.walk_packed()?;
-    if reader.inodes() != inodes {
-        return Err(mismatch(b"", "number of inodes", reader.inodes(), inodes));
-    }
-    Ok(())
+    comparison.finish()
 }
 
 struct Comparison<'a, C> {
     reader: &'a Reader,
-    image: &'a Image,
+    xattrs: Xattrs,
+    limits: Limits,
     self_check: SelfCheck,
     tree: &'a Tree<C>,
     /// How many names each expected inode has.
     counts: Vec<u32>,
-    /// The inode of the image for each expected one.
-    partners: Vec<Option<Ino>>,
-    /// Whether an inode of the image has a partner.
-    taken: Vec<bool>,
+    /// For each expected inode, the number of that in the image.
+    partners: Vec<Option<u64>>,
+}
+
+/// A directory of the tree and that of the image.
+struct Pair {
+    path: Vec<u8>,
+    expected: Ino,
+    found: Node,
+    /// The number of the image's directory above it.
+    parent: u64,
 }
 
 impl<C: Expected> Comparison<'_, C> {
-    /// Compares two inodes; false if they were compared under another name.
-    fn inode(&mut self, path: &[u8], expected: Ino, found: Ino) -> Result<bool, Error> {
-        let (Some(partner), Some(taken)) =
-            (self.partners.get_mut(expected.index()), self.taken.get_mut(found.index()))
-        else {
-            return Ok(false);
-        };
-        if *partner == Some(found) {
-            return Ok(false);
+    /// Compares the names of two directories and what they name; gives the directories below.
+    fn names(&mut self, pair: &Pair) -> Result<Vec<Pair>, Error> {
+        let tree = self.tree;
+        let mut below = Vec::new();
+        let mut expected = tree.directory(pair.expected).into_iter().flatten();
+        for entry in self.reader.entries(&pair.found, pair.parent)? {
+            let entry = entry?;
+            let found = &*entry.name;
+            let Some((name, &ino)) = expected.next().filter(|(name, _)| ***name <= *found) else {
+                let path = join(&pair.path, found);
+                return Err(mismatch(&path, "path", "it in the image", "none"));
+            };
+            let path = join(&pair.path, name);
+            if **name != *found {
+                return Err(mismatch(&path, "path", "none in the image", "it"));
+            }
+            match self.partners.get(ino.index()).copied().flatten() {
+                Some(partner) if partner == entry.nid => {}
+                Some(_) => {
+                    return Err(mismatch(&path, "hard link", "another inode", "the same one"));
+                }
+                None => {
+                    let found = self.reader.node(entry.nid, &mut self.xattrs, &self.limits)?;
+                    self.inode(&path, ino, &found)?;
+                    if matches!(found.content, Content::Directory(_)) {
+                        let parent = pair.found.nid();
+                        below.push(Pair { path, expected: ino, found, parent });
+                    }
+                }
+            }
+            entry.expect_type(super::directory::file_type(&tree.inode(ino).content))?;
         }
-        if partner.is_some() || *taken {
-            return Err(mismatch(path, "hard link", "another inode", "the same one"));
+        match expected.next() {
+            None => Ok(below),
+            Some((name, _)) => {
+                Err(mismatch(&join(&pair.path, name), "path", "none in the image", "it"))
+            }
         }
-        (*partner, *taken) = (Some(found), true);
-        let links = Image::expected_links(self.tree, &self.counts, expected);
-        if self.image.links(found) != links {
-            return Err(mismatch(path, "links", self.image.links(found), links));
+    }
+
+    /// Compares two inodes, which become partners.
+    fn inode(&mut self, path: &[u8], ino: Ino, found: &Node) -> Result<(), Error> {
+        if let Some(partner) = self.partners.get_mut(ino.index()) {
+            *partner = Some(found.nid());
         }
-        let (expected, found) = (self.tree.inode(expected), self.image.tree.inode(found));
+        let expected = self.tree.inode(ino);
+        let links = self.links(ino);
+        if found.links() != links {
+            return Err(mismatch(path, "links", found.links(), links));
+        }
         stat(path, &expected.stat, &found.stat)?;
         match (&expected.content, &found.content) {
             (Content::Regular(expected), Content::Regular(found)) => {
@@ -125,7 +157,34 @@ impl<C: Expected> Comparison<'_, C> {
             }
             _ => {}
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// The links that an inode of the tree has.
+    fn links(&self, ino: Ino) -> u32 {
+        match &self.tree.inode(ino).content {
+            Content::Directory(entries) => {
+                let is_directory = |ino: &&Ino| self.tree.directory(**ino).is_some();
+                let below = entries.values().filter(is_directory).count();
+                u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2)
+            }
+            _ => self.counts.get(ino.index()).copied().unwrap_or(0),
+        }
+    }
+
+    /// Fails unless each inode has a partner of its own, and the image no more of them.
+    fn finish(self) -> Result<(), Error> {
+        let mut partners: Vec<u64> = self.partners.into_iter().flatten().collect();
+        partners.sort_unstable();
+        let compared = wide(partners.len());
+        partners.dedup();
+        if wide(partners.len()) != compared {
+            return Err(mismatch(b"", "inode", "one", "two that are no hard links"));
+        }
+        if self.reader.inodes() != compared {
+            return Err(mismatch(b"", "number of inodes", self.reader.inodes(), compared));
+        }
+        Ok(())
     }
 
     /// Compares the bytes of a file by their digest.
@@ -138,30 +197,6 @@ impl<C: Expected> Comparison<'_, C> {
         hasher.finalize_xof().fill(&mut digest);
         if digest != *expected {
             return Err(mismatch(path, "contents", hex(&digest), hex(expected)));
-        }
-        Ok(())
-    }
-
-    /// Compares the names of two directories, and lists what they name.
-    fn names(
-        &self,
-        path: &[u8],
-        expected: Ino,
-        found: Ino,
-        pairs: &mut Vec<(Vec<u8>, Ino, Ino)>,
-    ) -> Result<(), Error> {
-        let expected = self.tree.directory(expected);
-        let found = self.image.tree.directory(found);
-        let (Some(expected), Some(found)) = (expected, found) else { return Ok(()) };
-        if let Some(extra) = found.keys().find(|name| !expected.contains_key(*name)) {
-            return Err(mismatch(&join(path, extra), "path", "it in the image", "none"));
-        }
-        for (name, &ino) in expected {
-            let path = join(path, name);
-            let Some(&partner) = found.get(name) else {
-                return Err(mismatch(&path, "path", "none in the image", "it"));
-            };
-            pairs.push((path, ino, partner));
         }
         Ok(())
     }

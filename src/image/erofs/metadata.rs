@@ -45,7 +45,7 @@ pub fn write(
         epoch: plan.epoch,
         blocks: u32::try_from(end / BLOCK).map_err(|_| too_large())?,
         meta_block: plan.start,
-        xattr_block: if plan.shared_length > 0 { plan.xattr_start } else { 0 },
+        xattr_block: if plan.shared.all() > 0 { plan.xattr_start } else { 0 },
         identity: digest,
     };
     file.write_all_at(&facts.block(), 0)?;
@@ -95,7 +95,6 @@ struct Places<'a> {
     packed: u32,
     start: u32,
     xattr_start: u32,
-    shared_length: u64,
     end: u64,
 }
 
@@ -119,12 +118,10 @@ impl<'a> Places<'a> {
             packed: 0,
             start,
             xattr_start: 0,
-            shared_length: 0,
             end: 0,
         };
         plan.collect()?;
         plan.epoch = plan.common_time();
-        plan.shared_length = plan.shared.number();
         plan.place()?;
         Ok(plan)
     }
@@ -158,8 +155,9 @@ impl<'a> Places<'a> {
             if let Some(problem) = xattr::problem(xattrs) {
                 return Err(unwritable(&self.path_of(ino), &problem));
             }
-            self.shared.count(xattrs);
         }
+        self.shared =
+            xattr::Shared::new(&self.order.iter().map(|&ino| &tree.inode(ino).stat.xattrs));
         Ok(())
     }
 
@@ -197,8 +195,11 @@ impl<'a> Places<'a> {
             let shape = self.shape(ino)?;
             let place = layout.place(shape.need()) >> EROFS_ISLOTBITS;
             let nid = u32::try_from(place).map_err(|_| too_large())?;
-            if let Some(slot) = self.nids.get_mut(ino.index()) {
-                *slot = nid;
+            let blocks = u32::try_from(shape.blocks).map_err(|_| too_large())?;
+            if let (Some(slot), Some(length)) =
+                (self.nids.get_mut(ino.index()), self.blocks.get_mut(ino.index()))
+            {
+                (*slot, *length) = (nid, blocks);
             }
         }
         if self.bodies.store.packed_size() > 0 {
@@ -210,14 +211,12 @@ impl<'a> Places<'a> {
         let nids = &self.nids;
         self.order.sort_unstable_by_key(|ino| nids.get(ino.index()));
         self.xattr_start = block_after(u64::from(self.start) * BLOCK + layout.end())?;
-        let mut next = block_after(u64::from(self.xattr_start) * BLOCK + self.shared_length)?;
-        for &ino in &self.order {
-            let blocks = self.shape(ino)?.blocks;
-            if let Some(slot) = self.blocks.get_mut(ino.index()) {
-                *slot = next;
-            }
-            let blocks = u32::try_from(blocks).map_err(|_| too_large())?;
-            next = next.checked_add(blocks).ok_or_else(too_large)?;
+        let mut next = block_after(u64::from(self.xattr_start) * BLOCK + self.shared.all())?;
+        for ino in &self.order {
+            // How many there are, up to here.
+            let Some(blocks) = self.blocks.get_mut(ino.index()) else { continue };
+            let first = next;
+            next = next.checked_add(std::mem::replace(blocks, first)).ok_or_else(too_large)?;
         }
         self.end = u64::from(next) * BLOCK;
         Ok(())
@@ -300,6 +299,10 @@ impl<'a> Places<'a> {
         area.pad_to(u64::from(self.xattr_start) * BLOCK)?;
         area.write(&self.shared.bytes())?;
         for &ino in &self.order {
+            if !matches!(self.tree.inode(ino).content, Content::Directory(_) | Content::Symlink(_))
+            {
+                continue;
+            }
             let shape = self.shape(ino)?;
             if shape.blocks > 0 {
                 area.pad_to(self.blocks.get(ino.index()).copied().map_or(0, u64::from) * BLOCK)?;

@@ -15,6 +15,7 @@ mod check;
 mod codec;
 mod compress;
 mod contents;
+mod data;
 mod directory;
 mod dump;
 mod encoded;

@@ -283,7 +283,12 @@ impl Plan {
     /// A cut costs half a block, but for encoded extents. Small enough that a dozen fit memory, and a
     /// multiple of every cluster size.
     pub fn segment(self) -> usize {
-        if self.extents { 1 << 20 } else { 2 << 20 }
+        match self.compression {
+            // No more than processors' caches hold.
+            Compression::None => 256 << 10,
+            _ if self.extents => 1 << 20,
+            _ => 2 << 20,
+        }
     }
 
     /// The most input that one cluster of Zstandard is offered.

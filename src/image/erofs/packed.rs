@@ -7,13 +7,12 @@
 //! chain comes depends on the bytes alone, so that the image is always the same.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::compress::{Extent, Follows, MAX_TAIL, Squeezer};
 use super::pool::{Answer, Pool};
 use super::spare::Spare;
 use super::store::{CHAINS, Fragment, PackedSegment, Tail};
-use super::writer::{Writer, zero};
+use super::writer::Writer;
 use super::{BLOCK, codec, len, lz4, size, wide};
 use crate::image::Error;
 
@@ -143,7 +142,7 @@ impl Writer {
                 input.extend_from_slice(&self.unpacked(&segment)?);
                 erase(input.get_mut(rest..).unwrap_or_default(), start, fragments);
                 start += segment.length();
-                zero(&self.file, segment.start, segment.stored)?;
+                self.data.zero(segment.start, segment.stored)?;
                 let follows = if segments.peek().is_some() { Follows::Rest } else { Follows::More };
                 let clusters = squeezer.squeeze(self.spare.with(input), follows);
                 self.append_packed(chain, clusters, follows)?;
@@ -153,9 +152,9 @@ impl Writer {
     }
 
     /// Decompresses a segment of the packed inode.
-    fn unpacked(&self, segment: &PackedSegment) -> Result<Vec<u8>, Error> {
+    fn unpacked(&mut self, segment: &PackedSegment) -> Result<Vec<u8>, Error> {
         let mut stored = vec![0; size(segment.stored)];
-        self.file.read_exact_at(&mut stored, segment.start)?;
+        self.data.read(&mut stored, segment.start)?;
         let mut rest = &stored[..];
         let mut bytes = Vec::new();
         for &Extent { length, stored } in &segment.extents {

@@ -19,9 +19,9 @@ impl Spare {
         Self { inputs: Vec::new(), outputs: Vec::new(), segment, most }
     }
 
-    /// An empty buffer for a segment.
+    /// A buffer for a segment, with whatever is in it.
     pub fn input(&mut self) -> Vec<u8> {
-        self.inputs.pop().unwrap_or_default()
+        self.inputs.pop().unwrap_or_else(|| Vec::with_capacity(self.segment))
     }
 
     /// A segment, and a buffer for what becomes of it.
@@ -32,9 +32,8 @@ impl Spare {
     }
 
     /// Keeps buffers that whole segments can use, and no more than are in use at a time.
-    pub fn keep(&mut self, Buffers { mut input, output }: Buffers) {
+    pub fn keep(&mut self, Buffers { input, output }: Buffers) {
         if input.capacity() >= self.segment && self.inputs.len() < self.most {
-            input.clear();
             self.inputs.push(input);
         }
         if output.capacity() >= self.segment / 4 && self.outputs.len() < self.most {

@@ -1,11 +1,11 @@
 //! Contents go straight into the data area of the image, while the layer is being read.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 
 use super::compress::{Buffers, Extent, Follows, INLINE, Squeezed};
+use super::data::Data;
 use super::options::{Options, Plan, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
@@ -18,20 +18,20 @@ use crate::tree::{Content, Tree};
 
 /// Bytes of tails that wait for their inodes; whatever comes later gets a block of its own.
 const ARENA: usize = 16 << 20;
+/// The same where nothing is compressed, which needs no other memory.
+const PLAIN_ARENA: usize = 32 << 20;
 
 /// Writes an image: first contents, as they come, then everything else.
 #[derive(Debug)]
 pub struct Writer {
-    pub(super) file: File,
+    pub(super) data: Data,
     options: Options,
     pub(super) plan: Plan,
     pool: Option<Pool>,
     pub(super) store: Store,
     pub(super) packed: Packed,
-    /// Records by the first half of their digests.
-    known: HashMap<u64, u32>,
-    /// Where the next contents go.
-    pub(super) next: u64,
+    /// Records by the first half of their digests; there may be a million.
+    known: BTreeMap<u64, u32>,
     /// What was handed to the pool, in order, and is not written yet.
     pending: VecDeque<Pending>,
     /// Bytes of the segments in `pending`.
@@ -67,24 +67,23 @@ impl Writer {
     /// Starts an image in an empty file.
     pub fn new(file: File, options: &Options) -> Result<Self, Error> {
         let plan = options.plan();
-        let pool = match plan.compression {
-            super::Compression::None => None,
-            _ => Some(Pool::new(plan, options.threads)?),
+        let (pool, arena) = match plan.compression {
+            super::Compression::None => (None, PLAIN_ARENA),
+            _ => (Some(Pool::new(plan, options.threads)?), ARENA),
         };
         Ok(Self {
-            file,
+            data: Data::new(file),
             options: options.clone(),
             plan,
             pool,
             store: Store::default(),
             packed: Packed::default(),
-            known: HashMap::new(),
-            next: BLOCK,
+            known: BTreeMap::new(),
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
             spare: Spare::new(plan.segment(), options.threads.get() + CHAINS + 1),
-            arena: ARENA,
+            arena,
         })
     }
 
@@ -101,14 +100,16 @@ impl Writer {
     }
 
     pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
-        while self.write_next()? {}
+        self.pause()?;
         self.finish_packed()?;
         self.spare.release();
+        self.known.clear();
         self.erase_unused(tree)?;
-        self.align()?;
-        let start = u32::try_from(self.next / BLOCK).map_err(|_| too_large())?;
-        metadata::write(&self.file, &self.options, &self.store, start, tree)?;
-        Ok(self.file)
+        self.data.align()?;
+        let start = u32::try_from(self.data.end() / BLOCK).map_err(|_| too_large())?;
+        let file = self.data.finish()?;
+        metadata::write(&file, &self.options, &self.store, start, tree)?;
+        Ok(file)
     }
 
     fn erase_unused(&mut self, tree: &Tree<Contents>) -> Result<(), Error> {
@@ -122,7 +123,7 @@ impl Writer {
         }
         let mut fragments = Vec::new();
         for (record, _) in self.store.records.iter().zip(&used).filter(|(_, used)| !**used) {
-            zero(&self.file, record.start, record.stored)?;
+            self.data.zero(record.start, record.stored)?;
             if let Tail::Fragment(fragment) = record.tail {
                 fragments.push(fragment);
             }
@@ -134,7 +135,9 @@ impl Writer {
     fn read_segment(&mut self, contents: &mut dyn Read, left: u64) -> io::Result<Vec<u8>> {
         let whole = self.plan.segment();
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(whole);
-        let mut segment = if length == whole { self.spare.input() } else { Vec::new() };
+        // What waits for nobody can use the same memory for the next file, however small it is.
+        let reused = length == whole || self.pool.is_none();
+        let mut segment = if reused { self.spare.input() } else { Vec::new() };
         segment.resize(length, 0);
         contents.read_exact(&mut segment)?;
         Ok(segment)
@@ -245,10 +248,10 @@ impl Writer {
         squeezed: Squeezed,
         follows: Follows,
     ) -> io::Result<()> {
-        let start = self.next;
+        let start = self.data.end();
         let (extents, Buffers { input, output }, rest) = match squeezed {
             Squeezed::Clusters(found) => {
-                self.write(&found.buffers.output)?;
+                self.data.write(&found.buffers.output)?;
                 (found.extents, found.buffers, found.tail)
             }
             Squeezed::Plain(buffers) => {
@@ -256,39 +259,19 @@ impl Writer {
                 let length = buffers.input.len();
                 let rest = if follows == Follows::Rest { length % size(BLOCK) } else { 0 };
                 let length = length - rest;
-                self.write(buffers.input.get(..length).unwrap_or_default())?;
+                self.data.write(buffers.input.get(..length).unwrap_or_default())?;
                 let length = u32::try_from(length).map_err(|_| too_many())?;
                 (vec![Extent { length, stored: 0 }], buffers, rest)
             }
         };
         if !self.plan.extents {
-            self.align()?;
+            self.data.align()?;
         }
         self.packed.go_on(chain, input, rest);
         self.spare.keep(Buffers { input: Vec::new(), output });
         if let Some(segments) = self.store.packed.get_mut(chain).filter(|_| !extents.is_empty()) {
-            segments.push(PackedSegment { start, stored: self.next - start, extents });
+            segments.push(PackedSegment { start, stored: self.data.end() - start, extents });
         }
-        Ok(())
-    }
-
-    /// Writes bytes behind what is there; where they start.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        let start = self.next;
-        self.file.write_all_at(bytes, start)?;
-        self.next += len(bytes);
-        // Addresses of blocks have 32 bits.
-        if self.next / BLOCK >= u64::from(u32::MAX) {
-            let problem = "found contents of more than 16 TiB, where the addresses of blocks end";
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
-        }
-        Ok(start)
-    }
-
-    /// Goes on at the start of a block.
-    fn align(&mut self) -> io::Result<()> {
-        let gap = self.next.next_multiple_of(BLOCK) - self.next;
-        self.write(&vec![0; size(gap)])?;
         Ok(())
     }
 
@@ -298,10 +281,10 @@ impl Writer {
         self.current = if last { None } else { Some(id) };
         if starts {
             if matches!(squeezed, Squeezed::Plain(_)) || !self.plan.extents {
-                self.align()?;
+                self.data.align()?;
             }
             let first = u32::try_from(self.store.extents.len()).map_err(|_| too_many())?;
-            let start = self.next;
+            let start = self.data.end();
             self.change(id, |record| {
                 record.start = start;
                 record.extents = Run { first, count: 0 };
@@ -312,7 +295,7 @@ impl Writer {
         let mut tail = Tail::None;
         match squeezed {
             Squeezed::Clusters(found) => {
-                self.write(&found.buffers.output)?;
+                self.data.write(&found.buffers.output)?;
                 self.store.extents.extend_from_slice(&found.extents);
                 if !found.inline.is_empty() {
                     tail = self.inline(&found.inline, &found.buffers.input)?;
@@ -333,9 +316,9 @@ impl Writer {
                     tail = Tail::Flat(Run::new(arena.len(), bytes).ok_or_else(too_many)?);
                     arena.extend(segment.drain(segment.len() - bytes..));
                 }
-                self.write(segment)?;
+                self.data.write(segment)?;
                 if !self.plan.extents {
-                    self.align()?;
+                    self.data.align()?;
                 }
                 self.spare.keep(buffers);
             }
@@ -343,11 +326,11 @@ impl Writer {
         if last && self.is_flat(first) && !matches!(tail, Tail::Fragment(_) | Tail::Inline(_)) {
             self.store.extents.truncate(first);
             // Nothing may be behind the end of a flat file: whoever maps it sees all of the block.
-            self.align()?;
+            self.data.align()?;
         }
         let count = self.store.extents.len() - first;
         let extents = Run::new(first, count).ok_or_else(too_many)?;
-        let stored = self.next - start;
+        let stored = self.data.end() - start;
         self.change(id, |record| {
             record.extents = extents;
             record.stored = stored;
@@ -390,7 +373,7 @@ impl Writer {
             let from = block.len() - cluster.len();
             block.iter_mut().skip(from).zip(cluster).for_each(|(to, from)| *to = *from);
         }
-        self.write(&block)?;
+        self.data.write(&block)?;
         Ok(Tail::None)
     }
 
@@ -401,9 +384,9 @@ impl Writer {
         }
         let length = u32::try_from(bytes.len()).map_err(|_| too_many())?;
         self.store.extents.push(Extent { length, stored: 0 });
-        self.write(bytes)?;
+        self.data.write(bytes)?;
         if !self.plan.extents {
-            self.align()?;
+            self.data.align()?;
         }
         Ok(Tail::None)
     }
@@ -412,7 +395,7 @@ impl Writer {
     fn discard(&mut self, id: u32) {
         self.current = None;
         let Some(record) = self.store.records.get_mut(size(u64::from(id))) else { return };
-        self.next = record.start;
+        self.data.take_back(record.start);
         self.store.extents.truncate(size(u64::from(record.extents.first)));
         record.stored = 0;
         record.extents = Run::default();
@@ -490,19 +473,12 @@ impl ContentSink for Writer {
         self.submit(id, true, segment).map_err(SinkError::Write)?;
         Ok(self.know(id, size, digest))
     }
-}
 
-/// Overwrites a part of the image with zeros.
-pub(super) fn zero(file: &File, mut position: u64, stored: u64) -> io::Result<()> {
-    let zeros = vec![0; size(stored.min(1 << 20))];
-    let mut left = size(stored);
-    while left > 0 {
-        let piece = zeros.get(..left.min(zeros.len())).unwrap_or(&zeros);
-        file.write_all_at(piece, position)?;
-        position += len(piece);
-        left -= piece.len();
+    fn pause(&mut self) -> io::Result<()> {
+        while self.write_next()? {}
+        self.spare.release();
+        Ok(())
     }
-    Ok(())
 }
 
 fn too_many() -> io::Error {

@@ -1,6 +1,8 @@
 //! Extended attributes of inodes: those that several inodes have are stored once.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -15,41 +17,60 @@ type Pair<'a> = (&'a [u8], &'a [u8]);
 /// The attributes that several inodes have.
 #[derive(Debug, Default)]
 pub struct Shared<'a> {
-    /// How often each pair was seen, then its number; 0 if it is not shared.
+    /// The numbers of the pairs.
     numbers: HashMap<Pair<'a>, u32>,
     /// The pairs in the order in which they were first seen.
     pairs: Vec<Pair<'a>>,
+    /// Bytes of all of them.
+    length: u64,
+    /// The attributes that were asked for last, and their bytes: those of the next inode are
+    /// mostly the same.
+    last: RefCell<(Xattrs, Vec<u8>)>,
 }
 
 impl<'a> Shared<'a> {
-    /// Counts the attributes of one inode.
-    pub fn count(&mut self, xattrs: &'a Xattrs) {
-        for pair in xattrs.iter() {
-            let count = self.numbers.entry(pair).or_insert_with(|| {
-                self.pairs.push(pair);
+    /// Finds out what is shared of the attributes of all inodes.
+    pub fn new(all: &(impl Iterator<Item = &'a Xattrs> + Clone)) -> Self {
+        // A million inodes may each have attributes of their own, which should not fill the memory.
+        let random = RandomState::new();
+        let pairs = || all.clone().flat_map(Xattrs::iter);
+        let mut hashes: Vec<u64> = pairs().map(|pair| random.hash_one(pair)).collect();
+        hashes.sort_unstable();
+        let mut again: Vec<u64> = hashes
+            .windows(2)
+            .filter_map(|two| two.first().filter(|first| two.last() == Some(first)))
+            .copied()
+            .collect();
+        drop(hashes);
+        again.dedup();
+        let mut shared = Self::default();
+        let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
+        for pair in pairs() {
+            if again.binary_search(&random.hash_one(pair)).is_err() {
+                continue;
+            }
+            let count = counts.entry(pair).or_insert_with(|| {
+                shared.pairs.push(pair);
                 0
             });
             *count = count.saturating_add(1);
         }
+        let Self { numbers, pairs, length, .. } = &mut shared;
+        pairs.retain(|&pair| {
+            let Ok(number) = u32::try_from(*length / EROFS_XATTR_ALIGN) else { return false };
+            let several = counts.get(&pair).is_some_and(|&count| count > 1);
+            if several {
+                numbers.insert(pair, number);
+                *length += entry_length(pair);
+            }
+            several
+        });
+        shared
     }
 
-    /// Ends counting: pairs that were seen more than once get numbers. Returns the size of all.
-    pub fn number(&mut self) -> u64 {
-        let mut end = 0;
-        let numbers = &mut self.numbers;
-        self.pairs.retain(|pair| {
-            let Some(number) = numbers.get_mut(pair) else { return false };
-            let shared = *number > 1;
-            if shared {
-                // Numbers count from 1 here, so that 0 can mean none.
-                *number = u32::try_from(end / EROFS_XATTR_ALIGN + 1).unwrap_or(0);
-                end += entry_length(*pair);
-            } else {
-                *number = 0;
-            }
-            shared && *number != 0
-        });
-        end
+    /// Bytes of all shared attributes.
+    pub fn all(&self) -> u64 {
+        self.length
     }
 
     /// The bytes of all shared attributes.
@@ -61,47 +82,48 @@ impl<'a> Shared<'a> {
         out
     }
 
-    fn split<'x>(&self, xattrs: &'x Xattrs) -> (Vec<u32>, Vec<Pair<'x>>) {
-        let (mut shared, mut inline) = (Vec::new(), Vec::new());
-        for pair in xattrs.iter() {
-            match self.numbers.get(&pair) {
-                Some(&number) if number > 0 && shared.len() < usize::from(u8::MAX) => {
-                    shared.push(number - 1);
-                }
-                _ => inline.push(pair),
-            }
-        }
-        (shared, inline)
-    }
-
     /// How many bytes the attributes of an inode take behind it.
     pub fn length(&self, xattrs: &Xattrs) -> u64 {
-        if xattrs.is_empty() {
-            return 0;
-        }
-        let (shared, inline) = self.split(xattrs);
-        let numbers = u64::try_from(shared.len()).unwrap_or(u64::MAX) * EROFS_XATTR_ALIGN;
-        12 + numbers + inline.into_iter().map(entry_length).sum::<u64>()
+        self.with_bytes(xattrs, len)
     }
 
     /// Writes what stands behind an inode.
     pub fn write(&self, out: &mut Vec<u8>, xattrs: &Xattrs) {
-        if xattrs.is_empty() {
-            return;
+        self.with_bytes(xattrs, |bytes| out.extend_from_slice(bytes));
+    }
+
+    fn with_bytes<T>(&self, xattrs: &Xattrs, then: impl FnOnce(&[u8]) -> T) -> T {
+        let mut last = self.last.borrow_mut();
+        if last.0 != *xattrs {
+            *last = (xattrs.clone(), self.bytes_of(xattrs));
         }
-        let (shared, inline) = self.split(xattrs);
+        then(&last.1)
+    }
+
+    fn bytes_of(&self, xattrs: &Xattrs) -> Vec<u8> {
+        if xattrs.is_empty() {
+            return Vec::new();
+        }
+        let (mut shared, mut inline) = (Vec::new(), Vec::new());
+        for pair in xattrs.iter() {
+            match self.numbers.get(&pair) {
+                Some(&number) if shared.len() < usize::from(u8::MAX) => shared.push(number),
+                _ => inline.push(pair),
+            }
+        }
         let header = XattrIbodyHeader {
             h_name_filter: U32::ZERO,
             h_shared_count: u8::try_from(shared.len()).unwrap_or(u8::MAX),
             h_reserved2: [0; 7],
         };
-        out.extend_from_slice(header.as_bytes());
+        let mut out = header.as_bytes().to_vec();
         for number in shared {
             out.extend_from_slice(&number.to_le_bytes());
         }
         for pair in inline {
-            write_entry(out, pair);
+            write_entry(&mut out, pair);
         }
+        out
     }
 }
 
@@ -174,17 +196,14 @@ mod tests {
         label.insert(b"security.selinux", b"system_u:object_r:lib_t:s0\0");
         let mut both = label.clone();
         both.insert(b"user.own", b"1");
-        let mut shared = Shared::default();
-        for _ in 0..1000 {
-            shared.count(&label);
-        }
-        shared.count(&both);
-        assert_eq!(shared.number(), 40);
+        let shared = Shared::new(&std::iter::repeat_n(&label, 1000).chain([&both]));
+        assert_eq!(shared.all(), 40);
         assert_eq!(shared.bytes().len(), 40);
         assert_eq!(shared.length(&label), 16);
         assert_eq!(shared.length(&both), 16 + 8);
         let mut out = Vec::new();
         shared.write(&mut out, &both);
         assert_eq!(out.len(), 24);
+        assert_eq!(shared.length(&Xattrs::default()), 0);
     }
 }

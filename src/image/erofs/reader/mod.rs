@@ -10,7 +10,9 @@ mod needs;
 mod xattr;
 
 pub use data::File;
+pub use directory::Entry;
 pub use needs::Needs;
+pub use xattr::Cache as Xattrs;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -31,7 +33,7 @@ use super::format::{
 use super::{BLOCK, len, size, wide};
 use crate::image::Error;
 use crate::limits::Limits;
-use crate::tree::{self, Content, Directory, Ino, Tree};
+use crate::tree::{self, Content, Directory, Stat, Tree};
 
 /// Feature flags of images that can be read.
 const KNOWN_FEATURES: u32 = EROFS_FEATURE_INCOMPAT_LZ4_0PADDING
@@ -50,13 +52,20 @@ pub struct Reader {
     algorithms: Algorithms,
     /// Bytes of the file system.
     length: u64,
-    /// What was read last of the metadata: from where, and the bytes.
-    window: RefCell<(u64, Vec<u8>)>,
+    /// Parts of the metadata that were read: from where, and the bytes. Inodes that fit where
+    /// others left room are far from their neighbours, so it is not just one.
+    windows: RefCell<Vec<(u64, Vec<u8>)>>,
     /// How far the packed inode was read.
     packed: RefCell<Option<data::State>>,
     /// How many bytes may still be decompressed, and how many there were.
     budget: Cell<(u64, u64)>,
 }
+
+/// Bytes of metadata that are read at a time.
+const WINDOW: u64 = 8 << 10;
+
+/// How many such parts are kept; each has one place.
+const WINDOWS: usize = 128;
 
 /// What a look at one index counts, in bytes that are decompressed meanwhile.
 const STEP: u64 = 64;
@@ -84,8 +93,28 @@ impl Located {
 pub struct Image {
     /// The paths.
     pub tree: Tree<Located>,
-    /// By inode, how many links it says that it has.
-    pub(super) links: Vec<u32>,
+}
+
+/// An inode that was read.
+#[derive(Debug)]
+pub struct Node {
+    inode: Inode,
+    /// Its metadata.
+    pub stat: Stat,
+    /// What it holds; of a directory, nothing yet.
+    pub content: Content<Located>,
+}
+
+impl Node {
+    /// Its number.
+    pub fn nid(&self) -> u64 {
+        self.inode.nid
+    }
+
+    /// How many links it says that it has.
+    pub fn links(&self) -> u32 {
+        self.inode.links
+    }
 }
 
 impl Reader {
@@ -151,7 +180,7 @@ impl Reader {
             file,
             superblock,
             length,
-            window: RefCell::default(),
+            windows: RefCell::new(vec![(0, Vec::new()); WINDOWS]),
             packed: RefCell::default(),
             budget: Cell::new((u64::MAX, u64::MAX)),
         })
@@ -171,27 +200,19 @@ impl Reader {
     /// image, many files may need the same large cluster, again and again.
     pub fn image(&self, limits: &Limits) -> Result<Image, Error> {
         self.budget.set((limits.layer_uncompressed, limits.layer_uncompressed));
-        let root_nid = if is_wide(&self.superblock) {
-            self.superblock.rootnid_8b.get()
-        } else {
-            u64::from(self.superblock.root_nid.get())
-        };
-        let mut xattrs = xattr::Cache::default();
-        let root = self.inode(root_nid)?;
-        if !root.is_directory() {
-            return Err(corrupt(format!("found a root that is a {}", root.type_name())));
-        }
-        let mut image =
-            Image { tree: Tree::new(root.stat(self, &mut xattrs)?), links: vec![root.links] };
-        let mut known = HashMap::from([(root_nid, Tree::<Located>::ROOT)]);
+        let mut xattrs = Xattrs::default();
+        let root = self.root(&mut xattrs)?;
+        let mut image = Image { tree: Tree::new(root.stat) };
+        let mut known = HashMap::from([(root.inode.nid, Tree::<Located>::ROOT)]);
         let mut budget = limits.names;
-        let mut below = vec![(Tree::<Located>::ROOT, root, root_nid, 0)];
-        while let Some((parent, inode, parent_nid, depth)) = below.pop() {
+        let mut below = vec![(Tree::<Located>::ROOT, root.inode.nid, root.inode, 0)];
+        while let Some((parent, parent_nid, inode, depth)) = below.pop() {
             if depth > limits.depth {
                 return Err(limit("depth", limits.depth));
             }
             let nid = inode.nid;
             let mut entries = Directory::new();
+            let mut directories = Vec::new();
             for entry in directory::entries(self, &inode, parent_nid)? {
                 let entry = entry?;
                 let mut count = |bytes: u64| -> Result<(), Error> {
@@ -215,27 +236,62 @@ impl Reader {
                 if u64::try_from(image.tree.len()).unwrap_or(u64::MAX) > limits.entries {
                     return Err(limit("entries", limits.entries));
                 }
-                let inode = self.inode(entry.nid)?;
-                let stat = inode.stat(self, &mut xattrs)?;
+                let Node { inode, stat, content } = self.node(entry.nid, &mut xattrs, limits)?;
                 count(xattrs.read())?;
-                let content = inode.content(self, limits)?;
                 if let Content::Symlink(target) = &content {
                     count(len(target))?;
                 }
                 entry.expect_type(super::directory::file_type(&content))?;
                 let ino = image.tree.add(tree::Inode { stat, content });
-                image.links.push(inode.links);
                 known.insert(entry.nid, ino);
                 entries.insert(entry.name, ino);
                 if inode.is_directory() {
-                    below.push((ino, inode, nid, depth + 1));
+                    directories.push((ino, nid, inode, depth + 1));
                 }
             }
+            // In the order in which their entries are stored, so that what is kept serves them all.
+            below.extend(directories.into_iter().rev());
             if let Some(directory) = image.tree.directory_mut(parent) {
                 *directory = entries;
             }
         }
         Ok(image)
+    }
+
+    /// The root directory.
+    pub(super) fn root(&self, xattrs: &mut Xattrs) -> Result<Node, Error> {
+        let nid = if is_wide(&self.superblock) {
+            self.superblock.rootnid_8b.get()
+        } else {
+            u64::from(self.superblock.root_nid.get())
+        };
+        let root = self.node(nid, xattrs, &Limits::default())?;
+        if !root.inode.is_directory() {
+            return Err(corrupt(format!("found a root that is a {}", root.inode.type_name())));
+        }
+        Ok(root)
+    }
+
+    /// An inode by its number.
+    pub(super) fn node(
+        &self,
+        nid: u64,
+        xattrs: &mut Xattrs,
+        limits: &Limits,
+    ) -> Result<Node, Error> {
+        let inode = self.inode(nid)?;
+        let stat = inode.stat(self, xattrs)?;
+        let content = inode.content(self, limits)?;
+        Ok(Node { inode, stat, content })
+    }
+
+    /// The entries of a directory, in ascending order, `.` and `..` not among them.
+    pub(super) fn entries(
+        &self,
+        directory: &Node,
+        parent: u64,
+    ) -> Result<impl Iterator<Item = Result<Entry, Error>> + use<'_>, Error> {
+        directory::entries(self, &directory.inode, parent)
     }
 
     /// The contents of a file.
@@ -288,21 +344,22 @@ impl Reader {
 
     /// Fills `bytes` from the metadata, of which a part is kept.
     fn metadata(&self, bytes: &mut [u8], position: u64) -> Result<(), Error> {
-        const WINDOW: u64 = 64 << 10;
-        let mut window = self.window.borrow_mut();
-        let (start, kept) = &mut *window;
-        let within = |start: u64, kept: &[u8]| {
-            let from = usize::try_from(position.checked_sub(start)?).ok()?;
-            Some(from..from.checked_add(bytes.len())?).filter(|range| range.end <= kept.len())
+        let number = position / WINDOW;
+        let first = number * WINDOW;
+        let from = size(position - first);
+        let mut windows = self.windows.borrow_mut();
+        let Some((start, kept)) = windows.get_mut(size(number) % WINDOWS) else {
+            return self.read_at(bytes, position);
         };
-        if within(*start, kept).is_none() {
-            let first = position / BLOCK * BLOCK;
+        if *start != first || kept.is_empty() {
+            kept.clear();
             let room = self.length.saturating_sub(first).min(WINDOW);
-            kept.resize(size(room), 0);
-            self.read_at(kept, first)?;
-            *start = first;
+            let mut window = std::mem::take(kept);
+            window.resize(size(room), 0);
+            self.read_at(&mut window, first)?;
+            (*start, *kept) = (first, window);
         }
-        match within(*start, kept).and_then(|range| kept.get(range)) {
+        match kept.get(from..from.saturating_add(bytes.len())) {
             Some(found) => bytes.copy_from_slice(found),
             None => self.read_at(bytes, position)?,
         }
@@ -356,22 +413,4 @@ fn unsupported(problem: String) -> Error {
 
 fn limit(name: &'static str, limit: u64) -> Error {
     Error::Limit { name, limit }
-}
-
-impl Image {
-    /// The links that an inode says that it has.
-    pub(super) fn links(&self, ino: Ino) -> u32 {
-        self.links.get(ino.index()).copied().unwrap_or(0)
-    }
-
-    /// The links that an inode has in this tree.
-    pub(super) fn expected_links(tree: &Tree<impl Sized>, counts: &[u32], ino: Ino) -> u32 {
-        match &tree.inode(ino).content {
-            Content::Directory(entries) => {
-                let below = entries.values().filter(|&&ino| tree.directory(ino).is_some()).count();
-                u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2)
-            }
-            _ => counts.get(ino.index()).copied().unwrap_or(0),
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The extended attributes of an inode of an image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::format::{
     EROFS_XATTR_ALIGN, EROFS_XATTR_LONG_PREFIX, EROFS_XATTR_PREFIXES, XattrEntry, XattrIbodyHeader,
@@ -63,7 +63,7 @@ fn read(reader: &Reader, nid: u64, body: &[u8]) -> Result<Xattrs, Error> {
         .get(header_length..)
         .and_then(|behind| behind.split_at_checked(shared_count * size(EROFS_XATTR_ALIGN)))
         .ok_or_else(broken)?;
-    let mut xattrs = Xattrs::default();
+    let mut xattrs = BTreeMap::new();
     let mut add = |entry: XattrEntry, payload: &[u8]| -> Result<(), Error> {
         let name_length = usize::from(entry.e_name_len);
         let (suffix, rest) = payload.split_at_checked(name_length).ok_or_else(broken)?;
@@ -74,10 +74,9 @@ fn read(reader: &Reader, nid: u64, body: &[u8]) -> Result<Xattrs, Error> {
         let prefix = EROFS_XATTR_PREFIXES.iter().find(|(index, _)| *index == entry.e_name_index);
         let (_, prefix) = prefix.ok_or_else(broken)?;
         let name = [*prefix, suffix].concat();
-        if xattrs.get(&name).is_some() || name.contains(&0) {
+        if name.contains(&0) || xattrs.insert(name, value.to_vec()).is_some() {
             return Err(broken());
         }
-        xattrs.insert(&name, value);
         Ok(())
     };
     for number in shared.chunks_exact(4) {
@@ -99,5 +98,5 @@ fn read(reader: &Reader, nid: u64, body: &[u8]) -> Result<Xattrs, Error> {
         let used = used.next_multiple_of(EROFS_XATTR_ALIGN).min(len(inline));
         inline = inline.get(size(used)..).unwrap_or_default();
     }
-    Ok(xattrs)
+    Ok(xattrs.iter().map(|(name, value)| (&name[..], &value[..])).collect())
 }
