@@ -2,16 +2,28 @@
 //! the metadata of directories and links that both have.
 
 pub mod accounts;
+mod cache;
 mod error;
 mod follow;
+mod layers;
+mod listing;
 pub mod os_release;
+pub mod ostree;
 pub mod policy;
 mod read;
+pub mod record;
+pub mod toc;
 mod view;
 
 pub use accounts::Accounts;
+pub use cache::Cache;
 pub use error::Error;
+pub use layers::{Layers, Listings};
+pub use listing::{Key, Listing};
+pub use ostree::OstreeLabels;
 pub use read::{Query, read};
+
+use read::is_foreseen;
 
 use std::collections::BTreeMap;
 
@@ -123,4 +135,6 @@ pub enum BaseKind {
     Regular,
     /// A device, fifo or socket.
     Special,
+    /// A file or symlink of an ostree commit, of which nobody needs to know more.
+    Unread,
 }

@@ -1,0 +1,413 @@
+//! The lower layers as listings: from the cache, by a table of contents, or made of the whole layer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+
+use super::cache::Cache;
+use super::listing::{Builder, Key, Listing};
+use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
+use super::toc::{Announced, Place, Toc};
+use super::view::LINK_ROUNDS;
+use super::{Error, is_foreseen};
+use crate::layer::{self, ScanError, ScanKind, scan};
+use crate::limits::Limits;
+use crate::oci::Digest;
+use crate::verify::{Blob, LayerDescriptor, Verified};
+
+/// Where the lower layers come from; each is named by its place in the image, 0 the lowest.
+pub trait Layers {
+    /// What can go wrong.
+    type Error: From<Error> + From<layer::Error>;
+
+    /// What the image says of a layer; none where it is not known, so that nothing is cached.
+    fn descriptor(&self, index: usize) -> Option<&Verified<LayerDescriptor>>;
+
+    /// The whole layer.
+    fn blob(&mut self, index: usize) -> Result<Verified<Blob>, Self::Error>;
+
+    /// A part of a layer, `length` stored bytes from `offset` on, of which nothing was checked;
+    /// none where that is not to be had, or costs as much as the whole layer.
+    fn part(&mut self, _index: usize, _offset: u64, _length: u64) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Whole layers, and nothing known of them before.
+impl<F, E> Layers for F
+where
+    F: FnMut(usize) -> Result<Verified<Blob>, E>,
+    E: From<Error> + From<layer::Error>,
+{
+    type Error = E;
+
+    fn descriptor(&self, _: usize) -> Option<&Verified<LayerDescriptor>> {
+        None
+    }
+
+    fn blob(&mut self, index: usize) -> Result<Verified<Blob>, E> {
+        self(index)
+    }
+}
+
+/// The listings of the lower layers, each made when it is first asked for.
+#[derive(Debug)]
+pub struct Listings<'a, L> {
+    layers: &'a mut L,
+    cache: Option<&'a Cache>,
+    limits: &'a Limits,
+    made: BTreeMap<usize, Listing>,
+    /// Where tables of contents say that files are; none for tables that are of no use.
+    places: BTreeMap<usize, Option<Places>>,
+}
+
+type Places = BTreeMap<Vec<u8>, Place>;
+
+impl<'a, L: Layers> Listings<'a, L> {
+    /// None was asked for.
+    pub fn new(layers: &'a mut L, cache: Option<&'a Cache>, limits: &'a Limits) -> Self {
+        Self { layers, cache, limits, made: BTreeMap::new(), places: BTreeMap::new() }
+    }
+
+    /// What the image says of a layer.
+    pub(super) fn descriptor(&self, index: usize) -> Option<&LayerDescriptor> {
+        self.layers.descriptor(index).map(|layer| &**layer)
+    }
+
+    /// The listing of a layer.
+    ///
+    /// # Errors
+    /// Those of the layer's source and of reading it; [`Error::Listing`].
+    pub fn get(&mut self, index: usize) -> Result<&Listing, L::Error> {
+        if !self.made.contains_key(&index) {
+            let listing = self.find(index)?;
+            self.made.insert(index, listing);
+        }
+        self.made.get(&index).ok_or_else(|| Error::NoLayers.into())
+    }
+
+    fn find(&mut self, index: usize) -> Result<Listing, L::Error> {
+        let announced = self.announced(index);
+        let source = announced.map_or_else(|| "tar".to_owned(), |toc| toc.source());
+        let key = self.layers.descriptor(index).map(|layer| Key::new(layer, &source, self.limits));
+        if let Some(listing) = self.cache.zip(key).and_then(|(it, key)| it.get(key, self.limits)) {
+            return Ok(listing);
+        }
+        let key = key.unwrap_or_else(Key::none);
+        let listing = if let Some(entries) = self.entries(index, announced)? {
+            listing_of(entries, key).map_err(|error| Error::Listing(error.into()))?
+        } else {
+            let blob = self.layers.blob(index)?;
+            read(&blob, key, self.limits).map_err(failure::<L::Error>)?
+        };
+        self.keep(&listing);
+        Ok(listing)
+    }
+
+    /// Adds the contents of files to the listing of a layer: what nobody could foresee.
+    pub(super) fn add_contents(
+        &mut self,
+        index: usize,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), L::Error> {
+        let announced = self.announced(index);
+        if !self.places.contains_key(&index) {
+            self.entries(index, announced)?;
+        }
+        let places = self.places.get(&index).cloned().flatten();
+        let listing = if let Some((toc, places)) = announced.zip(places) {
+            self.contents_by_toc(index, toc, &places, paths)?
+        } else {
+            let blob = self.layers.blob(index)?;
+            let limits = self.limits;
+            with_contents(self.get(index)?, &blob, paths, limits).map_err(failure::<L::Error>)?
+        };
+        self.keep(&listing);
+        self.made.insert(index, listing);
+        Ok(())
+    }
+
+    fn announced(&self, index: usize) -> Option<Announced> {
+        Announced::of(&self.descriptor(index)?.descriptor)
+    }
+
+    /// The entries of a layer by its table of contents, if that is of use.
+    fn entries(
+        &mut self,
+        index: usize,
+        announced: Option<Announced>,
+    ) -> Result<Option<Vec<Entry>>, L::Error> {
+        let descriptor = self.descriptor(index).map(|layer| layer.descriptor.clone());
+        let Some((announced, descriptor)) = announced.zip(descriptor) else { return Ok(None) };
+        let (layers, limits) = (&mut *self.layers, self.limits);
+        let mut part = |offset, length| layers.part(index, offset, length);
+        let mut toc = announced.read(&descriptor, limits, &mut part);
+        if toc.is_err() {
+            let blob = layers.blob(index)?;
+            toc = announced.read(&descriptor, limits, &mut |at, length| part_of(&blob, at, length));
+        }
+        let (entries, places) = match toc {
+            Ok(Toc { entries, places }) => (Some(entries), Some(places)),
+            Err(problem) => {
+                tracing::debug!(
+                    "the table of contents of {} is not used: {problem}",
+                    descriptor.digest
+                );
+                (None, None)
+            }
+        };
+        self.places.insert(index, places);
+        Ok(entries)
+    }
+
+    /// The listing of a layer with the contents of more files, each from the part of the layer that
+    /// the table names, as far as there are parts.
+    fn contents_by_toc(
+        &mut self,
+        index: usize,
+        toc: Announced,
+        places: &Places,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Result<Listing, L::Error> {
+        let limits = self.limits;
+        let mut wanted = missing(self.get(index)?, paths, limits)?;
+        let mut found = BTreeMap::new();
+        for path in paths {
+            // Stored bytes that are many more than the contents hold other files, too.
+            let is_near = |place: &&Place| place.length / 2 <= place.size + (1 << 20);
+            let place = places.get(path).filter(is_near);
+            let Some(place) = place.filter(|_| wanted.files.contains_key(path)) else { continue };
+            let stored = self.layers.part(index, place.offset, place.length);
+            if let Some(bytes) = stored.and_then(|stored| toc.contents(&stored, place, limits)) {
+                wanted.count(path, &bytes, limits)?;
+                found.insert(path.clone(), bytes);
+            }
+        }
+        wanted.files.retain(|path, _| !found.contains_key(path));
+        if !wanted.files.is_empty() {
+            let blob = self.layers.blob(index)?;
+            found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);
+        }
+        Ok(self.get(index)?.with_contents(found, limits).map_err(Error::Listing)?)
+    }
+
+    fn keep(&self, listing: &Listing) {
+        if let Some(cache) = self.cache.filter(|_| listing.key() != Key::none()) {
+            cache.put(listing);
+        }
+    }
+}
+
+fn listing_of(entries: Vec<Entry>, key: Key) -> io::Result<Listing> {
+    let mut builder = Builder::new(key)?;
+    for entry in entries {
+        builder.push(&Record::Entry(entry))?;
+    }
+    builder.finish()
+}
+
+fn part_of(blob: &Blob, offset: u64, length: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    blob.file.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes)
+}
+
+fn failure<E: From<Error> + From<layer::Error>>(error: ScanError<Error>) -> E {
+    match error {
+        ScanError::Layer(error) => error.into(),
+        ScanError::Visitor(error) => error.into(),
+    }
+}
+
+fn damage(damage: impl Into<Damage>) -> ScanError<Error> {
+    ScanError::Visitor(Error::Listing(damage.into()))
+}
+
+/// Makes a listing of a whole layer. It is there only after the layer's digest and `diff_id` were
+/// compared, and every entry was read.
+fn read(blob: &Verified<Blob>, key: Key, limits: &Limits) -> Result<Listing, ScanError<Error>> {
+    let mut builder = Builder::new(key).map_err(damage)?;
+    scan(blob, limits, &mut |entry, contents| {
+        let wanted = is_foreseen(entry.path);
+        builder.scanned(entry, contents, wanted, limits).map_err(Damage::from)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let listing = builder.finish().map_err(damage)?;
+    let targets = targets(&listing, limits).map_err(ScanError::Visitor)?;
+    if targets.is_empty() {
+        return Ok(listing);
+    }
+    with_contents(&listing, blob, &targets, limits)
+}
+
+/// What the hard links lead to whose contents may be asked for: on an ostree base objects (R29).
+fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Error> {
+    let mut links = BTreeMap::new();
+    listing.walk::<Error>(limits, &mut |record| {
+        if let Record::Entry(Entry { path, kind, .. }) = record
+            && is_foreseen(&path)
+        {
+            match kind {
+                EntryKind::HardLink(target) => links.insert(path, target),
+                EntryKind::Whiteout | EntryKind::Opaque => None,
+                _ => links.remove(&path),
+            };
+        }
+        Ok(())
+    })?;
+    let mut targets: BTreeSet<_> = links.into_values().collect();
+    for _ in 0..LINK_ROUNDS {
+        let mut more = BTreeSet::new();
+        listing.walk::<Error>(limits, &mut |record| {
+            if let Record::Entry(Entry { path, kind: EntryKind::HardLink(target), .. }) = record
+                && targets.contains(&path)
+                && !targets.contains(&target)
+            {
+                more.insert(target);
+            }
+            Ok(())
+        })?;
+        if more.is_empty() {
+            break;
+        }
+        targets.extend(more);
+    }
+    Ok(targets)
+}
+
+/// A listing with the contents of more of its files, as far as limits allow.
+fn with_contents(
+    listing: &Listing,
+    blob: &Verified<Blob>,
+    paths: &BTreeSet<Vec<u8>>,
+    limits: &Limits,
+) -> Result<Listing, ScanError<Error>> {
+    let mut missing = missing(listing, paths, limits).map_err(ScanError::Visitor)?;
+    let found = missing.read_numbered(blob, limits)?;
+    listing.with_contents(found, limits).map_err(damage)
+}
+
+/// Files of a layer whose contents its listing lacks.
+struct Missing {
+    /// The number of each one's last entry, from 1, and the digest of its contents.
+    files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
+    /// Bytes of all contents that are known.
+    text: u64,
+}
+
+fn missing(
+    listing: &Listing,
+    paths: &BTreeSet<Vec<u8>>,
+    limits: &Limits,
+) -> Result<Missing, Error> {
+    let mut missing = Missing { files: BTreeMap::new(), text: 0 };
+    let mut number = 0_u64;
+    listing.walk::<Error>(limits, &mut |record| {
+        match record {
+            Record::Entry(Entry { path, kind, .. }) => {
+                number += 1;
+                if matches!(kind, EntryKind::Whiteout | EntryKind::Opaque) {
+                    return Ok(());
+                }
+                if let EntryKind::Regular(Regular { contents: Some(bytes), .. }) = &kind {
+                    missing.text = missing.text.saturating_add(to_u64(bytes.len()));
+                }
+                match kind {
+                    EntryKind::Regular(Regular { size, digest, contents: None })
+                        if size <= limits.text_file && paths.contains(&path) =>
+                    {
+                        missing.files.insert(path, (number, digest));
+                    }
+                    _ => _ = missing.files.remove(&path),
+                }
+            }
+            Record::Contents { path, bytes } => {
+                missing.text = missing.text.saturating_add(to_u64(bytes.len()));
+                missing.files.remove(&path);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(missing)
+}
+
+impl Missing {
+    /// Reads them from a layer of which the listing was made, until the last of them.
+    fn read_numbered(
+        &mut self,
+        blob: &Verified<Blob>,
+        limits: &Limits,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
+        let mut numbers: BTreeSet<u64> = self.files.values().map(|(number, _)| *number).collect();
+        let (mut found, mut number) = (BTreeMap::new(), 0_u64);
+        if !numbers.is_empty() {
+            scan(blob, limits, &mut |entry, contents| {
+                number += 1;
+                if numbers.remove(&number) {
+                    let path = entry.path.to_vec();
+                    found.insert(path.clone(), self.read(path, contents, limits)?);
+                }
+                let is_done = numbers.is_empty();
+                Ok(if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Reads them from a layer whose listing is of its table of contents.
+    fn read_all(
+        &mut self,
+        blob: &Verified<Blob>,
+        limits: &Limits,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
+        let mut found = BTreeMap::new();
+        scan(blob, limits, &mut |entry, contents| {
+            if let ScanKind::Regular { size } = entry.kind
+                && size <= limits.text_file
+                && self.files.contains_key(entry.path)
+            {
+                let path = entry.path.to_vec();
+                found.insert(path.clone(), self.read(path, contents, limits)?);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (path, bytes) in &found {
+            let digest = Digest::of(bytes);
+            if let Some((_, Some(expected))) = self.files.get(path)
+                && *expected != digest
+            {
+                let (path, found, expected) = (path.clone(), digest, *expected);
+                return Err(ScanError::Visitor(Error::Contents { path, found, expected }));
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(
+        &mut self,
+        path: Vec<u8>,
+        contents: &mut dyn Read,
+        limits: &Limits,
+    ) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        if let Err(error) = contents.read_to_end(&mut bytes) {
+            return Err(Error::Read { path, error });
+        }
+        self.count(&path, &bytes, limits)?;
+        Ok(bytes)
+    }
+
+    fn count(&mut self, path: &[u8], bytes: &[u8], limits: &Limits) -> Result<(), Error> {
+        self.text = self.text.saturating_add(to_u64(bytes.len()));
+        let (size, maximum) = (self.text, limits.text_file.saturating_mul(TEXT_FILES));
+        if size > maximum {
+            return Err(Error::TooMuch { path: path.to_vec(), size, maximum });
+        }
+        Ok(())
+    }
+}
+
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
