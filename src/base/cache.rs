@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -115,9 +116,9 @@ impl Cache {
     }
 
     fn try_put(&self, listing: &Listing, name: &str) -> io::Result<()> {
-        let unfinished = format!("{name}.{}{UNFINISHED}", std::process::id());
-        // One that a run with the same id left behind.
-        let _ = rustix::fs::unlinkat(&self.directory, &unfinished, AtFlags::empty());
+        // Another run may have the same id in a container of its own.
+        let random = RandomState::new().build_hasher().finish();
+        let unfinished = format!("{name}.{random:016x}{UNFINISHED}");
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let mut file: File = rustix::fs::openat(&self.directory, &unfinished, flags, mode)?.into();

@@ -1,19 +1,18 @@
 //! The lower layers as listings: from the cache, by a table of contents, or made of the whole layer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::ops::ControlFlow;
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
+use super::Error;
 use super::cache::Cache;
 use super::listing::{Builder, Key, Listing};
-use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
+use super::record::{Entry, Record};
 use super::toc::{Announced, Place, Toc};
-use super::view::LINK_ROUNDS;
-use super::{Error, is_foreseen};
-use crate::layer::{self, ScanError, ScanKind, scan};
+use super::whole::{self, Missing};
+use crate::layer::{self, ScanError};
 use crate::limits::Limits;
-use crate::oci::Digest;
 use crate::verify::{Blob, LayerDescriptor, Verified};
 
 /// Where the lower layers come from; each is named by its place in the image, 0 the lowest.
@@ -59,7 +58,7 @@ pub struct Listings<'a, L> {
     limits: &'a Limits,
     made: BTreeMap<usize, Listing>,
     /// Where tables of contents say that files are; none for tables that are of no use.
-    places: BTreeMap<usize, Option<Places>>,
+    places: BTreeMap<usize, Option<Arc<Places>>>,
 }
 
 type Places = BTreeMap<Vec<u8>, Place>;
@@ -99,7 +98,7 @@ impl<'a, L: Layers> Listings<'a, L> {
             listing_of(entries, key).map_err(|error| Error::Listing(error.into()))?
         } else {
             let blob = self.layers.blob(index)?;
-            read(&blob, key, self.limits).map_err(failure::<L::Error>)?
+            whole::listing(&blob, key, self.limits).map_err(failure::<L::Error>)?
         };
         self.keep(&listing);
         Ok(listing)
@@ -121,7 +120,8 @@ impl<'a, L: Layers> Listings<'a, L> {
         } else {
             let blob = self.layers.blob(index)?;
             let limits = self.limits;
-            with_contents(self.get(index)?, &blob, paths, limits).map_err(failure::<L::Error>)?
+            let more = whole::with_contents(self.get(index)?, &blob, paths, limits);
+            more.map_err(failure::<L::Error>)?
         };
         self.keep(&listing);
         self.made.insert(index, listing);
@@ -148,7 +148,7 @@ impl<'a, L: Layers> Listings<'a, L> {
             toc = announced.read(&descriptor, limits, &mut |at, length| part_of(&blob, at, length));
         }
         let (entries, places) = match toc {
-            Ok(Toc { entries, places }) => (Some(entries), Some(places)),
+            Ok(Toc { entries, places }) => (Some(entries), Some(Arc::new(places))),
             Err(problem) => {
                 tracing::debug!(
                     "the table of contents of {} is not used: {problem}",
@@ -171,7 +171,7 @@ impl<'a, L: Layers> Listings<'a, L> {
         paths: &BTreeSet<Vec<u8>>,
     ) -> Result<Listing, L::Error> {
         let limits = self.limits;
-        let mut wanted = missing(self.get(index)?, paths, limits)?;
+        let mut wanted = Missing::of(self.get(index)?, paths, limits)?;
         let mut found = BTreeMap::new();
         for path in paths {
             // Stored bytes that are many more than the contents hold other files, too.
@@ -218,196 +218,4 @@ fn failure<E: From<Error> + From<layer::Error>>(error: ScanError<Error>) -> E {
         ScanError::Layer(error) => error.into(),
         ScanError::Visitor(error) => error.into(),
     }
-}
-
-fn damage(damage: impl Into<Damage>) -> ScanError<Error> {
-    ScanError::Visitor(Error::Listing(damage.into()))
-}
-
-/// Makes a listing of a whole layer. It is there only after the layer's digest and `diff_id` were
-/// compared, and every entry was read.
-fn read(blob: &Verified<Blob>, key: Key, limits: &Limits) -> Result<Listing, ScanError<Error>> {
-    let mut builder = Builder::new(key).map_err(damage)?;
-    scan(blob, limits, &mut |entry, contents| {
-        let wanted = is_foreseen(entry.path);
-        builder.scanned(entry, contents, wanted, limits).map_err(Damage::from)?;
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let listing = builder.finish().map_err(damage)?;
-    let targets = targets(&listing, limits).map_err(ScanError::Visitor)?;
-    if targets.is_empty() {
-        return Ok(listing);
-    }
-    with_contents(&listing, blob, &targets, limits)
-}
-
-/// What the hard links lead to whose contents may be asked for: on an ostree base objects (R29).
-fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Error> {
-    let mut links = BTreeMap::new();
-    listing.walk::<Error>(limits, &mut |record| {
-        if let Record::Entry(Entry { path, kind, .. }) = record
-            && is_foreseen(&path)
-        {
-            match kind {
-                EntryKind::HardLink(target) => links.insert(path, target),
-                EntryKind::Whiteout | EntryKind::Opaque => None,
-                _ => links.remove(&path),
-            };
-        }
-        Ok(())
-    })?;
-    let mut targets: BTreeSet<_> = links.into_values().collect();
-    for _ in 0..LINK_ROUNDS {
-        let mut more = BTreeSet::new();
-        listing.walk::<Error>(limits, &mut |record| {
-            if let Record::Entry(Entry { path, kind: EntryKind::HardLink(target), .. }) = record
-                && targets.contains(&path)
-                && !targets.contains(&target)
-            {
-                more.insert(target);
-            }
-            Ok(())
-        })?;
-        if more.is_empty() {
-            break;
-        }
-        targets.extend(more);
-    }
-    Ok(targets)
-}
-
-/// A listing with the contents of more of its files, as far as limits allow.
-fn with_contents(
-    listing: &Listing,
-    blob: &Verified<Blob>,
-    paths: &BTreeSet<Vec<u8>>,
-    limits: &Limits,
-) -> Result<Listing, ScanError<Error>> {
-    let mut missing = missing(listing, paths, limits).map_err(ScanError::Visitor)?;
-    let found = missing.read_numbered(blob, limits)?;
-    listing.with_contents(found, limits).map_err(damage)
-}
-
-/// Files of a layer whose contents its listing lacks.
-struct Missing {
-    /// The number of each one's last entry, from 1, and the digest of its contents.
-    files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
-    /// Bytes of all contents that are known.
-    text: u64,
-}
-
-fn missing(
-    listing: &Listing,
-    paths: &BTreeSet<Vec<u8>>,
-    limits: &Limits,
-) -> Result<Missing, Error> {
-    let mut missing = Missing { files: BTreeMap::new(), text: 0 };
-    let mut number = 0_u64;
-    listing.walk::<Error>(limits, &mut |record| {
-        match record {
-            Record::Entry(Entry { path, kind, .. }) => {
-                number += 1;
-                if matches!(kind, EntryKind::Whiteout | EntryKind::Opaque) {
-                    return Ok(());
-                }
-                if let EntryKind::Regular(Regular { contents: Some(bytes), .. }) = &kind {
-                    missing.text = missing.text.saturating_add(to_u64(bytes.len()));
-                }
-                match kind {
-                    EntryKind::Regular(Regular { size, digest, contents: None })
-                        if size <= limits.text_file && paths.contains(&path) =>
-                    {
-                        missing.files.insert(path, (number, digest));
-                    }
-                    _ => _ = missing.files.remove(&path),
-                }
-            }
-            Record::Contents { path, bytes } => {
-                missing.text = missing.text.saturating_add(to_u64(bytes.len()));
-                missing.files.remove(&path);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(missing)
-}
-
-impl Missing {
-    /// Reads them from a layer of which the listing was made, until the last of them.
-    fn read_numbered(
-        &mut self,
-        blob: &Verified<Blob>,
-        limits: &Limits,
-    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
-        let mut numbers: BTreeSet<u64> = self.files.values().map(|(number, _)| *number).collect();
-        let (mut found, mut number) = (BTreeMap::new(), 0_u64);
-        if !numbers.is_empty() {
-            scan(blob, limits, &mut |entry, contents| {
-                number += 1;
-                if numbers.remove(&number) {
-                    let path = entry.path.to_vec();
-                    found.insert(path.clone(), self.read(path, contents, limits)?);
-                }
-                let is_done = numbers.is_empty();
-                Ok(if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-        }
-        Ok(found)
-    }
-
-    /// Reads them from a layer whose listing is of its table of contents.
-    fn read_all(
-        &mut self,
-        blob: &Verified<Blob>,
-        limits: &Limits,
-    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
-        let mut found = BTreeMap::new();
-        scan(blob, limits, &mut |entry, contents| {
-            if let ScanKind::Regular { size } = entry.kind
-                && size <= limits.text_file
-                && self.files.contains_key(entry.path)
-            {
-                let path = entry.path.to_vec();
-                found.insert(path.clone(), self.read(path, contents, limits)?);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for (path, bytes) in &found {
-            let digest = Digest::of(bytes);
-            if let Some((_, Some(expected))) = self.files.get(path)
-                && *expected != digest
-            {
-                let (path, found, expected) = (path.clone(), digest, *expected);
-                return Err(ScanError::Visitor(Error::Contents { path, found, expected }));
-            }
-        }
-        Ok(found)
-    }
-
-    fn read(
-        &mut self,
-        path: Vec<u8>,
-        contents: &mut dyn Read,
-        limits: &Limits,
-    ) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        if let Err(error) = contents.read_to_end(&mut bytes) {
-            return Err(Error::Read { path, error });
-        }
-        self.count(&path, &bytes, limits)?;
-        Ok(bytes)
-    }
-
-    fn count(&mut self, path: &[u8], bytes: &[u8], limits: &Limits) -> Result<(), Error> {
-        self.text = self.text.saturating_add(to_u64(bytes.len()));
-        let (size, maximum) = (self.text, limits.text_file.saturating_mul(TEXT_FILES));
-        if size > maximum {
-            return Err(Error::TooMuch { path: path.to_vec(), size, maximum });
-        }
-        Ok(())
-    }
-}
-
-fn to_u64(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

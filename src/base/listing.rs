@@ -197,7 +197,7 @@ impl Builder {
     }
 
     /// Adds an entry of a layer that is being scanned: its contents are hashed, and kept if
-    /// `wanted` unless they are more than limits allow.
+    /// `wanted` or empty, unless they are more than limits allow.
     pub fn scanned(
         &mut self,
         entry: &ScanEntry<'_>,
@@ -214,7 +214,7 @@ impl Builder {
             ScanKind::Opaque => EntryKind::Opaque,
             ScanKind::Regular { size } => {
                 let text = self.text.saturating_add(size);
-                let kept = wanted
+                let kept = (wanted || size == 0)
                     && size <= limits.text_file
                     && text <= limits.text_file.saturating_mul(TEXT_FILES);
                 let (digest, contents) = if kept {

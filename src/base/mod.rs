@@ -14,6 +14,7 @@ mod read;
 pub mod record;
 pub mod toc;
 mod view;
+mod whole;
 
 pub use accounts::Accounts;
 pub use cache::Cache;

@@ -22,6 +22,9 @@ use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::tree::{is_within, join, split};
 
+/// What of the layers is not of the commit.
+pub(super) const SYSROOT: &[u8] = b"sysroot";
+
 const OBJECTS: &[u8] = b"sysroot/ostree/repo/objects/";
 
 /// What separates the packages of a layer.
@@ -160,7 +163,7 @@ impl Objects {
             }
             for (name, contents) in directory.directories {
                 // What layers have there is the repository itself.
-                if parent.is_empty() && name == b"sysroot" {
+                if parent.is_empty() && name == SYSROOT {
                     continue;
                 }
                 // It would be where usr/etc goes.

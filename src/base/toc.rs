@@ -123,10 +123,9 @@ impl Announced {
         }
     }
 
-    /// Names it in the key of a listing.
+    /// Names it in the key of a listing: with all that decides whether it is of use.
     pub fn source(&self) -> String {
-        let (Self::Chunked { digest, .. } | Self::Stargz { digest }) = self;
-        format!("toc {digest}")
+        format!("toc {self:?}")
     }
 
     /// Reads the table; `part` gives stored bytes of the layer by their place and number.

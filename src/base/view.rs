@@ -8,7 +8,7 @@ use super::listing::Listing;
 use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::{Error, ostree, policy};
 use crate::limits::Limits;
-use crate::tree::{Stat, split};
+use crate::tree::{Stat, is_within, split};
 
 /// A hard link to a hard link to … in one layer; more is left unresolved.
 pub(super) const LINK_ROUNDS: usize = 8;
@@ -226,6 +226,14 @@ impl<'a> View<'a> {
     /// Whether a path of an ostree commit is asked for.
     pub fn wants(&self, path: &[u8]) -> bool {
         self.wants.has(path)
+    }
+
+    /// Whether hard links lead to anything below a directory of lower layers.
+    pub fn leads_to(&self, directory: &[u8]) -> bool {
+        self.nodes.values().any(|node| match &node.kind {
+            Kind::Elsewhere(target) => is_within(target, directory),
+            _ => false,
+        })
     }
 
     /// The files whose contents are wanted, and were in no listing: by layer, then by the path

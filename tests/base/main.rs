@@ -7,6 +7,7 @@
 mod common;
 
 mod cache;
+mod layouts;
 mod ostree;
 mod price;
 mod tables;

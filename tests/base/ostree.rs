@@ -25,6 +25,8 @@ pub struct Root {
 pub struct Export {
     pub layers: Vec<(Vec<u8>, Option<String>)>,
     pub commit: String,
+    /// Where the object of each file is.
+    pub carriers: BTreeMap<String, String>,
 }
 
 impl Root {
@@ -78,6 +80,7 @@ impl Root {
         }
         let (path, bytes) = object(&commit, "commit");
         first.file(&path, &bytes, 0o644);
+        let mut carriers = BTreeMap::new();
         let mut chunks: Vec<_> = groups.iter().map(|_| Archive::new()).collect();
         for line in listing.lines() {
             // TYPE+MODE UID GID SIZE CHECKSUM [CHECKSUM] /PATH [-> TARGET]
@@ -102,11 +105,17 @@ impl Root {
             let group = groups.iter().position(|group| group.split(',').any(|it| it == package));
             let archive = group.map_or(&mut first, |group| &mut chunks[group]);
             let (carrier, _) = object(checksum, "file");
+            carriers.insert(path.to_owned(), carrier.clone());
             let source = self.directory.path().join(path);
             if kind == "l" {
                 archive.symlink(&carrier, &fs::read_link(source).unwrap());
             } else {
-                archive.file(&carrier, &fs::read(source).unwrap(), mode);
+                let contents = fs::read(source).unwrap();
+                archive.file(&carrier, &contents, mode);
+                if contents.is_empty() {
+                    archive.file(&as_in_layers(path), b"", mode);
+                    continue;
+                }
             }
             archive.hard_link(&as_in_layers(path), &carrier);
         }
@@ -114,7 +123,7 @@ impl Root {
         for (archive, group) in chunks.into_iter().zip(groups) {
             layers.push((archive.finish(), Some((*group).to_owned())));
         }
-        Export { layers, commit }
+        Export { layers, commit, carriers }
     }
 }
 

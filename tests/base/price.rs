@@ -173,6 +173,20 @@ fn derived_layers_change_an_ostree_base() {
     assert!(explained.stdout.contains("derived"), "{explained:#?}");
 }
 
+/// A layer above that links to an object of the repository, which some layer has: all are read.
+#[test]
+fn a_hard_link_into_the_repository_is_followed() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let ostree = need!(tools::system("ostree"), "no ostree");
+    let export = root().export(&ostree, GROUPS);
+    let object = &export.carriers["usr/lib/os.release.d/os-release-test"];
+    let link = Tarball::new().file("etc/.wh.os-release", b"").hard_link("etc/os-release", object);
+    let above = [link.finish(), extension(b"tool")];
+    shop.push("linked", &export.image(&above, true));
+    let (made, _) = shop.convert("linked", &["--no-cache"]);
+    assert!(made == plainly(&shop, "linked", &export, &above));
+}
+
 /// A label that names another commit, annotations that name other packages, an object that is not
 /// what its name says, a last layer that is none: the same extension, at another price.
 #[test]
