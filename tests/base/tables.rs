@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::command::Workdir;
 use crate::common::faults::{Reply, Request, Server};
-use crate::common::layout::Layout;
-use crate::common::{need, tools};
-use crate::{Shop, base, over};
+use crate::common::layout::{Image, Layout};
+use crate::common::tarball::gzip;
+use crate::common::{need, repository, tools};
+use crate::{Shop, base, extension, over};
 
 const SIZE: usize = 1 << 20;
 /// More than documents, headers, tables and the extension.
@@ -54,6 +57,14 @@ fn serve(shelf: Shelf, part: impl Fn(Reply, &[u8]) -> Reply + Send + Sync + 'sta
     })
 }
 
+fn convert(work: &Workdir, server: &Server) -> Vec<u8> {
+    let mut command = work.command();
+    command.arg(format!("{}/test/image:1.tool", server.host()));
+    command.args(["--tls-verify=false", "--insecure-skip-signature", "--force", "--no-cache"]);
+    work.converts_command(&mut command);
+    fs::read(work.out("tool.raw")).unwrap()
+}
+
 /// The same image with zstd:chunked layers: the tables and the few files that are wanted are
 /// fetched, and the extension is the same; also from a registry that gives no parts, or wrong ones,
 /// or lies about which ones.
@@ -89,14 +100,7 @@ fn of_a_zstd_chunked_base_only_tables_and_wanted_files_are_fetched() {
     copy.args(["copy", "-q", "--preserve-digests"]).args(shop.registry.skopeo_flags("src-"));
     tools::check(copy.arg(&chunked).arg(format!("oci:{}:1.tool", copied.path().display())));
     let shelf = shelf(copied.path());
-    let convert = |server: &Server| {
-        let mut command = shop.work.command();
-        command.arg(format!("{}/test/image:1.tool", server.host()));
-        command.args(["--tls-verify=false", "--insecure-skip-signature", "--force"]);
-        command.arg("--no-cache");
-        shop.work.converts_command(&mut command);
-        fs::read(shop.work.out("tool.raw")).unwrap()
-    };
+    let convert = |server: &Server| convert(&shop.work, server);
     let good = serve(shelf.clone(), |reply, _| reply);
     assert!(convert(&good) == expected && good.sent() < LITTLE, "{}", good.sent());
     let none = serve(shelf.clone(), |_, whole| Reply::ok(whole));
@@ -124,4 +128,39 @@ fn of_a_zstd_chunked_base_only_tables_and_wanted_files_are_fetched() {
     command.args(["--insecure-skip-signature", "--force", "--no-cache"]);
     shop.work.converts_command(&mut command);
     assert!(fs::read(shop.work.out("tool.raw")).unwrap() == expected);
+}
+
+/// The digest of the table in `testdata/base/estargz.tar.gz`, as stargz-snapshotter's `estargz`
+/// said when it wrote the layer (0.12, with `WithChunkSize(4096)`).
+const ESTARGZ: &str = "sha256:2afcb51a44227a6c4bc7f985f5ec86c1119bf28c6da902d61df486e0774d997c";
+
+/// An eStargz layer by its table, and as the gzip layer that it is as well.
+#[test]
+fn of_an_estargz_base_only_the_table_and_wanted_files_are_fetched() {
+    let stored = fs::read(repository("testdata/base/estargz.tar.gz")).unwrap();
+    let mut tar = Vec::new();
+    flate2::read::MultiGzDecoder::new(stored.as_slice()).read_to_end(&mut tar).unwrap();
+    let above = extension(b"tool");
+    let plain = Image::of_blobs(&[(stored.clone(), tar), (gzip(&above), above)]);
+    let with_digest = |digest: &str| {
+        let mut image = plain.clone();
+        image.manifest["layers"][0]["annotations"] =
+            serde_json::json!({ "containerd.io/snapshot/stargz/toc.digest": digest });
+        image
+    };
+    let shelf = |image: &Image| {
+        let mut layout = Layout::new();
+        layout.add_image(image);
+        layout.documents("1.tool")
+    };
+    let work = Workdir::new();
+    let expected = convert(&work, &serve(shelf(&plain), |reply, _| reply));
+    let server = serve(shelf(&with_digest(ESTARGZ)), |reply, _| reply);
+    assert!(convert(&work, &server) == expected);
+    assert!(server.sent() < stored.len() as u64 / 4, "{}", server.sent());
+    let whole = serve(shelf(&with_digest(ESTARGZ)), |_, whole| Reply::ok(whole));
+    assert!(convert(&work, &whole) == expected);
+    // A table of another digest is none.
+    let other = with_digest(&format!("sha256:{}", "0".repeat(64)));
+    assert!(convert(&work, &serve(shelf(&other), |reply, _| reply)) == expected);
 }
