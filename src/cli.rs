@@ -310,6 +310,14 @@ pub struct ConvertArgs {
     #[command(flatten)]
     pub source: SourceArgs,
 
+    /// Where it is kept what was found in the layers of base images; default: root's
+    /// /var/cache/oci2sysext, anybody else's ~/.cache/oci2sysext
+    #[arg(long, help_heading = "Source", value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache_dir: Option<PathBuf>,
+    /// Keep nothing, and read base images anew
+    #[arg(long, help_heading = "Source")]
+    pub no_cache: bool,
+
     /// The image to write, or a directory ending in "/"; default: ./NAME.raw
     #[arg(short, long, value_name = "FILE|DIR/", help_heading = "Output")]
     pub output: Option<PathBuf>,

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::admit::{self, Admitted, Bound, Found};
 use crate::base::boundary::{self, Rule};
-use crate::base::{self, Base, Boundary, NamedBase};
+use crate::base::{self, Base, Boundary, NamedBase, OstreeLabels};
 use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
@@ -187,13 +185,16 @@ impl VerifiedImage<'_> {
         let tree = layer::read_all(&of_extension, &options, sink)?;
         sink.pause().map_err(image::Error::Io)?;
 
+        let cache = request.cache.as_deref().and_then(base::Cache::open);
         let query = base::Query {
             extension: &tree,
             lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
+            ostree: self.ostree_labels(),
+            cache: cache.as_ref(),
             limits: &request.limits,
         };
-        let base = base::read(&query, &mut |index| blobs.get(index))?;
+        let base = base::read(&query, &mut blobs)?;
         blobs.progress.converting();
         self.warn_of_guess(&base, changes);
 
@@ -212,6 +213,13 @@ impl VerifiedImage<'_> {
             release: sysext.release().to_owned(),
             release_file,
             sysext,
+        })
+    }
+
+    fn ostree_labels(&self) -> Option<OstreeLabels<'_>> {
+        Some(OstreeLabels {
+            commit: self.config.label("ostree.commit")?,
+            final_diffid: self.config.label("ostree.final-diffid")?,
         })
     }
 
@@ -278,6 +286,22 @@ impl Blobs<'_> {
         }
         let blob = self.fetched.get(&index).ok_or(base::Error::NoLayers)?;
         Ok(blob.try_clone().map_err(image::Error::Io)?)
+    }
+}
+
+impl base::Layers for Blobs<'_> {
+    type Error = crate::error::Error;
+
+    fn descriptor(&self, index: usize) -> Option<&Verified<LayerDescriptor>> {
+        self.layers.get(index)
+    }
+
+    fn blob(&mut self, index: usize) -> Result<Verified<Blob>> {
+        self.get(index)
+    }
+
+    fn part(&mut self, index: usize, offset: u64, length: u64) -> Option<Vec<u8>> {
+        self.source.range(self.layers.get(index)?, offset, length)
     }
 }
 
@@ -353,13 +377,5 @@ fn count<C>(tree: &Tree<C>, extension: &mut report::Extension, size: impl Fn(&C)
 
 fn digest_of(mut file: &File) -> std::io::Result<Digest> {
     std::io::Seek::rewind(&mut file)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let count = std::io::Read::read(&mut file, &mut buffer)?;
-        if count == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
+    Digest::of_reader(&mut file)
 }

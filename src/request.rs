@@ -21,6 +21,7 @@ use crate::oci::name::extension_in_tag;
 use crate::oci::{ImageName, Reference};
 use crate::publish::IfLocked;
 use crate::sysext::{Repair, Repairs, Whiteouts};
+use crate::trust::Locations;
 
 /// The variable for the latest time of anything that is built.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -36,6 +37,8 @@ pub struct Request {
     pub name: String,
     /// What becomes of it on the way.
     pub extension: Extension,
+    /// Where listings of the base's layers are kept; none: nowhere.
+    pub cache: Option<PathBuf>,
     /// How much is accepted from outside.
     pub limits: Limits,
 }
@@ -153,9 +156,16 @@ impl Request {
                 digest: args.json || args.report.is_some(),
             },
             name,
+            cache: cache(args),
             limits,
         })
     }
+}
+
+/// The directory of the cache: the one that is named, else this user's own.
+fn cache(args: &ConvertArgs) -> Option<PathBuf> {
+    let of_user = || Locations::of_user().cache;
+    (!args.no_cache).then(|| args.cache_dir.clone().or_else(of_user)).flatten()
 }
 
 fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {

@@ -63,8 +63,15 @@ fn read(layers: &[Vec<u8>], pack: fn(&[u8]) -> Layer) -> Result<Base, Error> {
     let extension = Layer::tar(&extension).blob();
     let extension = layer::read(&extension, &options, &mut MemorySink::default()).unwrap();
     let lower_layers = layers.len();
-    let query = Query { extension: &extension, lower_layers, policy: true, limits: &limits };
-    base::read(&query, &mut |place| Ok(pack(&layers[place]).blob()))
+    let query = Query {
+        extension: &extension,
+        lower_layers,
+        policy: true,
+        ostree: None,
+        cache: None,
+        limits: &limits,
+    };
+    base::read(&query, &mut |place: usize| Ok(pack(&layers[place]).blob()))
 }
 
 /// All that is to be compared.

@@ -30,7 +30,9 @@ pub mod explain;
 pub mod file_contexts;
 pub mod json;
 pub mod layer;
+pub mod listing;
 pub mod os_release;
+pub mod ostree;
 pub mod policy_json;
 pub mod public_key;
 pub mod reference;
@@ -40,6 +42,7 @@ pub mod repairs;
 pub mod scan;
 pub mod signature;
 pub mod stack;
+pub mod toc;
 pub mod trust_root;
 
 /// Something to fuzz.
@@ -62,6 +65,6 @@ macro_rules! targets {
 
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
-    layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, repairs, scan, signature,
-    stack, trust_root,
+    layer, listing, os_release, ostree, policy_json, public_key, reference, registries_conf, registries_d, repairs,
+    scan, signature, stack, toc, trust_root,
 }

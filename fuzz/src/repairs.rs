@@ -113,8 +113,15 @@ fn convert(tar: &[u8]) -> Result<Sysext<Vec<u8>>, Error> {
     let extension = Layer::tar(tar).blob();
     let mut sink = MemorySink::default();
     let layer = layer::read(&extension, &options, &mut sink)?;
-    let query = Query { extension: &layer, lower_layers: 1, policy: false, limits: &limits };
-    let base = base::read(&query, &mut |_| Ok::<_, Error>(Layer::tar(&lower).blob()))?;
+    let query = Query {
+        extension: &layer,
+        lower_layers: 1,
+        policy: false,
+        ostree: None,
+        cache: None,
+        limits: &limits,
+    };
+    let base = base::read(&query, &mut |_: usize| Ok::<_, Error>(Layer::tar(&lower).blob()))?;
     let platform =
         Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let options = SysextOptions {

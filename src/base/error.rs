@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::os_release::SyntaxError;
+use super::record::Damage;
 use crate::error::{ExitCode, Fault};
 use crate::escape::Escaped;
 use crate::oci::Digest;
@@ -176,6 +177,23 @@ pub enum Error {
         /// The limit.
         maximum: u64,
     },
+    /// A listing of a layer, made by this run, cannot be written or read.
+    #[error("a listing of a layer of the base image: {0}")]
+    Listing(#[from] Damage),
+    /// A layer's table of contents, whose digest is signed, says other contents of a file than the
+    /// layer has.
+    #[error(
+        "{} of the base image has the digest {found}, expected {expected} as its layer's table of contents says",
+        Escaped(path)
+    )]
+    Contents {
+        /// The path.
+        path: Vec<u8>,
+        /// What the layer has.
+        found: Digest,
+        /// What the table says.
+        expected: Digest,
+    },
     /// A link of the extension makes a file part of the policy that was not kept for it.
     #[error("a link leads to {}, expected the policy in etc/selinux itself", Escaped(path))]
     Unreadable {
@@ -212,8 +230,9 @@ impl Fault for Error {
                 other => other,
             },
             Self::FewerLayers { .. } => ExitCode::Usage,
-            Self::ReadFile { .. } | Self::Read { .. } => ExitCode::Io,
+            Self::ReadFile { .. } | Self::Read { .. } | Self::Listing(_) => ExitCode::Io,
             Self::TooLarge { .. } | Self::TooMuch { .. } => ExitCode::Limit,
+            Self::Contents { .. } => ExitCode::Integrity,
         }
     }
 
@@ -231,6 +250,8 @@ impl Fault for Error {
             Self::Read { .. } => "base.read",
             Self::TooLarge { .. } => "base.too-large",
             Self::TooMuch { .. } => "base.too-much",
+            Self::Listing(_) => "base.listing",
+            Self::Contents { .. } => "base.contents",
             Self::Unreadable { .. } => "base.unreadable",
             Self::TooManyLinks => "base.too-many-links",
             Self::Label { .. } => "base.label",
@@ -281,6 +302,8 @@ impl Fault for Error {
             }
             Self::NoPolicyDirectory { .. } => "name another directory with --selinux DIR",
             Self::ReadFile { .. } | Self::Read { .. } => "make it readable, and run again",
+            Self::Contents { .. } => "ask the image's publisher to build it anew",
+            Self::Listing(_) => "make room where temporary files are ($TMPDIR, else /var/tmp)",
             Self::TooLarge { .. } | Self::TooMuch { .. } => {
                 "if it is what it should be, raise it with --limit text-file=N"
             }

@@ -3,19 +3,32 @@
 
 pub mod accounts;
 pub mod boundary;
+mod cache;
 mod error;
 mod follow;
+mod layers;
+mod listing;
 mod named;
 pub mod os_release;
+pub mod ostree;
 pub mod policy;
 mod read;
+pub mod record;
+pub mod toc;
 mod view;
+mod whole;
 
 pub use accounts::Accounts;
 pub use boundary::Boundary;
+pub use cache::Cache;
 pub use error::Error;
+pub use layers::{Layers, Listings};
+pub use listing::{Key, Listing};
 pub use named::NamedBase;
+pub use ostree::OstreeLabels;
 pub use read::{Query, read};
+
+use read::is_foreseen;
 
 use std::collections::BTreeMap;
 
@@ -127,4 +140,6 @@ pub enum BaseKind {
     Regular,
     /// A device, fifo or socket.
     Special,
+    /// A file or symlink of an ostree commit, of which nobody needs to know more.
+    Unread,
 }

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
+use super::cache::Cache;
 use super::follow::{Step, follow};
+use super::layers::{Layers, Listings};
+use super::ostree::{self, Objects, OstreeLabels};
 use super::view::{Kind, Seen, View, Wants};
 use super::{Accounts, Base, BaseKind, BasePath, Error, accounts, os_release, policy};
-use crate::layer::{self, LayerTree, Stored};
+use crate::layer::{LayerTree, Stored};
 use crate::limits::Limits;
 use crate::selinux::PolicyFiles;
-use crate::tree::{Content, Stat, Tree, is_within};
-use crate::verify::{Blob, Verified};
+use crate::tree::{Content, Stat, Tree, is_within, split};
 
 /// How often the layers are read again because a symlink leads where nobody had asked.
 const ROUNDS: usize = 8;
@@ -32,6 +34,27 @@ const ALWAYS: &[&[u8]] = &[
     b"usr/share/factory/var",
 ];
 
+/// Those of them that may be symlinks, which matters only to who has something in them (R26).
+const MERGED: &[&[u8]] = &[b"bin", b"lib", b"lib64", b"sbin", b"usr/sbin"];
+
+/// Where os-release is, and where that usually leads.
+const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+const OS_RELEASES: &[u8] = b"usr/lib/os.release.d";
+
+/// Whether some extension may ask for the contents of a path: they are in every listing.
+pub(super) fn is_foreseen(path: &[u8]) -> bool {
+    let Some((parent, name)) = split(path) else { return false };
+    let is_account = || {
+        matches!(name, b"passwd" | b"group")
+            && accounts::DIRECTORIES.iter().any(|directory| parent == directory.as_bytes())
+    };
+    policy::is_policy_file(path)
+        || is_account()
+        || OS_RELEASE.iter().any(|known| path == known.as_bytes())
+        || parent == OS_RELEASES
+        || ostree::is_metadata(path)
+}
+
 /// What is asked of a base.
 #[derive(Debug)]
 pub struct Query<'a, C> {
@@ -41,20 +64,21 @@ pub struct Query<'a, C> {
     pub lower_layers: usize,
     /// Whether the policy is wanted (`--selinux image`).
     pub policy: bool,
+    /// The ostree commit that the base is of, if the image says so.
+    pub ostree: Option<OstreeLabels<'a>>,
+    /// Where listings of layers are kept.
+    pub cache: Option<&'a Cache>,
     /// How much is read.
     pub limits: &'a Limits,
 }
 
-/// Reads the lower layers, from the top down, as `blob` gives them by their place in the image
-/// (0 the lowest). They are asked for a second time only where a symlink or a hard link leads to
-/// a place that nobody could foresee.
+/// Reads the lower layers, from the top down. Every one of them, since what none has so far, such
+/// as `file_contexts.local`, may be in the lowest; but of an ostree commit's only those that are
+/// needed.
 ///
 /// # Errors
-/// What `blob` and the layers' reader say; [`Error`] for os-release and the policy.
-pub fn read<C, E: From<Error> + From<layer::Error>>(
-    query: &Query<'_, C>,
-    blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
-) -> Result<Base, E> {
+/// What `layers` and the layers' reader say; [`Error`] for os-release and the policy.
+pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, L::Error> {
     let alternatives = has_alternatives(&query.extension.tree);
     // Of what the extension's layers delete of each other, the base may have some, too.
     let deleted: HashSet<&[u8]> = query
@@ -68,18 +92,23 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
     let compared = |path: &[u8]| {
         is_compared(&has, path) || is_for_repairs(&query.extension.tree, path, alternatives)
     };
-    let mut wants = Wants::new(query.policy, &compared);
+    let types = |path: &[u8]| needs_type(&query.extension.tree, path, alternatives);
+    let mut wants = Wants::new(query.policy, &compared, &types);
     for path in ALWAYS {
         wants.path(path);
     }
-    wants.contents(b"etc/os-release");
-    wants.contents(b"usr/lib/os-release");
-    for directory in accounts::DIRECTORIES {
-        wants.contents(format!("{directory}/passwd").as_bytes());
-        wants.contents(format!("{directory}/group").as_bytes());
+    for path in OS_RELEASE {
+        wants.contents(path.as_bytes());
     }
+    if needs_accounts(&query.extension.tree) {
+        for directory in accounts::DIRECTORIES {
+            wants.contents(format!("{directory}/passwd").as_bytes());
+            wants.contents(format!("{directory}/group").as_bytes());
+        }
+    }
+    let mut listings = Listings::new(layers, query.cache, query.limits);
     for _ in 0..ROUNDS {
-        let view = View::read(wants, query.lower_layers, query.limits, blob)?;
+        let view = look(wants, query, &mut listings)?;
         match assemble(&view, query) {
             Ok(base) => return Ok(base),
             Err(Stop::Error(error)) => return Err(error.into()),
@@ -90,6 +119,135 @@ pub fn read<C, E: From<Error> + From<layer::Error>>(
         }
     }
     Err(Error::TooManyLinks.into())
+}
+
+/// A view with all contents that are wanted.
+fn look<'a, C, L: Layers>(
+    wants: Wants<'a>,
+    query: &Query<'a, C>,
+    listings: &mut Listings<'_, L>,
+) -> Result<View<'a>, L::Error> {
+    let view = merge(wants, query, listings)?;
+    let lacking = view.lacking();
+    if lacking.is_empty() {
+        return Ok(view);
+    }
+    for (index, paths) in lacking {
+        listings.add_contents(index, &paths)?;
+    }
+    merge(view.into_wants(), query, listings)
+}
+
+/// A view of all layers, or of those of an ostree commit that are needed.
+fn merge<'a, C, L: Layers>(
+    wants: Wants<'a>,
+    query: &Query<'a, C>,
+    listings: &mut Listings<'_, L>,
+) -> Result<View<'a>, L::Error> {
+    let mut view = View::new(wants, query.limits);
+    if let Some((commit, last)) = commit(query, listings) {
+        for index in (last + 1..query.lower_layers).rev() {
+            view.add(listings.get(index)?, index)?;
+        }
+        if add_commit(&mut view, commit, last, query.limits, listings)? {
+            return Ok(view);
+        }
+        // The layers say what the commit does not.
+        view = View::new(view.into_wants(), query.limits);
+    }
+    for index in (0..query.lower_layers).rev() {
+        view.add(listings.get(index)?, index)?;
+    }
+    Ok(view)
+}
+
+/// The checksum of the ostree commit that the lowest layers are of, and the last of these.
+fn commit<'a, C, L: Layers>(
+    query: &Query<'a, C>,
+    listings: &Listings<'_, L>,
+) -> Option<(&'a str, usize)> {
+    let OstreeLabels { commit, final_diffid } = query.ostree?;
+    let last = (0..query.lower_layers).find(|&index| {
+        let layer = listings.descriptor(index);
+        layer.is_some_and(|layer| layer.diff_id.to_string() == final_diffid)
+    })?;
+    Some((commit, last))
+}
+
+/// Adds the layers of an ostree commit, the lowest ones up to `last`, and reads of them only what
+/// is needed: the first one tells what there is. Whether that worked.
+fn add_commit<L: Layers>(
+    view: &mut View<'_>,
+    commit: &str,
+    last: usize,
+    limits: &Limits,
+    listings: &mut Listings<'_, L>,
+) -> Result<bool, L::Error> {
+    let first = listings.get(0)?;
+    let objects = Objects::of(first, limits)?;
+    let files = match objects.files(commit, limits, &|path| view.wants(path)) {
+        Ok(files) => files,
+        Err(problem) => {
+            tracing::debug!("the ostree commit {commit} is not used: {problem}");
+            return Ok(false);
+        }
+    };
+    view.add_with_files(first, 0, &files)?;
+    // The commit does not say which layer has that.
+    if view.leads_to(ostree::SYSROOT) {
+        return Ok(false);
+    }
+    let mut left: Vec<usize> = (1..=last).collect();
+    loop {
+        let objects = view.objects();
+        if objects.is_empty() {
+            return Ok(true);
+        }
+        let named = |what: &dyn Fn(&str) -> bool| {
+            left.iter().rposition(|&index| {
+                let layer = listings.descriptor(index);
+                layer
+                    .and_then(|layer| layer.descriptor.annotations.get(ostree::COMPONENTS))
+                    .is_some_and(|components| what(components))
+            })
+        };
+        let owns = |components: &str| {
+            objects.values().flatten().any(|path| ostree::may_own(components, path))
+        };
+        let next = named(&owns)
+            .or_else(|| named(&ostree::is_unpackaged))
+            .or_else(|| left.len().checked_sub(1));
+        let Some(next) = next else { return Ok(false) };
+        let index = left.remove(next);
+        view.find_objects(listings.get(index)?, index)?;
+    }
+}
+
+/// Whether it matters if a path of the base is a file or a symlink: where the extension has
+/// something that stays, where links may lead elsewhere, and what is chosen among alternatives.
+fn needs_type<C>(extension: &Tree<Stored<C>>, path: &[u8], alternatives: bool) -> bool {
+    let content = |path: &[u8]| Some(&extension.inode(extension.lookup(path)?).content);
+    if MERGED.contains(&path) {
+        return alternatives || content(path).is_some();
+    }
+    if is_within(path, b"etc") || is_within(path, b"usr/etc") || is_within(path, b"var") {
+        return alternatives && path.windows(13).any(|part| part == b"/alternatives");
+    }
+    let is_dropped = matches!(content(path), Some(Content::Regular(Stored::Dropped { .. })));
+    let has = |path: &[u8]| extension.lookup(path).is_some();
+    ALWAYS.contains(&path) || (is_compared(&has, path) && !is_dropped)
+}
+
+/// Whether anybody asks who is who: an extension with accounts or state of its own, or with anything
+/// that is not root's (R24, R25).
+fn needs_accounts<C>(extension: &Tree<Stored<C>>) -> bool {
+    extension.walk().any(|entry| {
+        let stat = &entry.inode.stat;
+        let is_account = || {
+            matches!(split(&entry.path), Some((_, b"passwd" | b"group" | b"shadow" | b"gshadow")))
+        };
+        (stat.uid, stat.gid) != (0, 0) || entry.path.starts_with(b"var/") || is_account()
+    })
 }
 
 /// Whether a path of the base is one that an extension's is compared with: where that is, and
@@ -155,7 +313,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
     // What the extension brings of os-release and accounts is not the base's.
     let lower = Merged::<C> { view, extension: None, limits: query.limits };
     let mut os_release = None;
-    for path in ["etc/os-release", "usr/lib/os-release"] {
+    for path in OS_RELEASE {
         if let Some(text) = lower.open(path.as_bytes())? {
             let parsed = os_release::parse(&text);
             os_release = Some(parsed.map_err(|problem| {
@@ -165,10 +323,12 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
         }
     }
     let mut of_base = Accounts::default();
-    for directory in accounts::DIRECTORIES {
-        for (file, into) in [("passwd", &mut of_base.users), ("group", &mut of_base.groups)] {
-            let text = lower.open(format!("{directory}/{file}").as_bytes())?;
-            into.extend(accounts::parse(&text.unwrap_or_default()));
+    if needs_accounts(&query.extension.tree) {
+        for directory in accounts::DIRECTORIES {
+            for (file, into) in [("passwd", &mut of_base.users), ("group", &mut of_base.groups)] {
+                let text = lower.open(format!("{directory}/{file}").as_bytes())?;
+                into.extend(accounts::parse(&text.unwrap_or_default()));
+            }
         }
     }
     let (mut found, mut lower_policy) = (None, None);
@@ -207,8 +367,9 @@ fn base_kind(kind: &Kind) -> BaseKind {
     match kind {
         Kind::Directory => BaseKind::Directory,
         Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
-        Kind::Regular(_) => BaseKind::Regular,
+        Kind::Regular { .. } => BaseKind::Regular,
         Kind::Special | Kind::Elsewhere(_) => BaseKind::Special,
+        Kind::Object(_) => BaseKind::Unread,
     }
 }
 
@@ -231,8 +392,8 @@ impl<C> Merged<'_, C> {
         }
         match self.view.look(&path) {
             Seen::Node(node) => match &node.kind {
-                Kind::Regular(Some(bytes)) => Ok(Some(bytes.to_vec())),
-                Kind::Regular(None) => Err(Stop::Unknown(path)),
+                Kind::Regular { contents: Some(bytes), .. } => Ok(Some(bytes.to_vec())),
+                Kind::Regular { contents: None, .. } | Kind::Object(_) => Err(Stop::Unknown(path)),
                 _ => Ok(None),
             },
             Seen::Unknown => Err(Stop::Unknown(path)),
@@ -256,8 +417,9 @@ impl<C> Merged<'_, C> {
             Seen::Node(node) => match &node.kind {
                 Kind::Directory => Step::Directory,
                 Kind::Symlink(target) => Step::Symlink(target.clone()),
-                Kind::Regular(_) | Kind::Special => Step::Other,
+                Kind::Regular { .. } | Kind::Special => Step::Other,
                 Kind::Elsewhere(_) => Step::Absent,
+                Kind::Object(_) => return Err(Stop::Unknown(path.to_vec())),
             },
             Seen::ImpliedDirectory => Step::Directory,
             Seen::Absent => Step::Absent,

@@ -2,21 +2,16 @@
 //! has a path decides, and what an upper layer deletes or replaces hides what is below (R30).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::Read;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Error, policy};
-use crate::layer::{self, ScanEntry, ScanError, ScanKind, scan};
+use super::listing::Listing;
+use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
+use super::{Error, ostree, policy};
 use crate::limits::Limits;
-use crate::tree::{Stat, split};
-use crate::verify::{Blob, Verified};
+use crate::tree::{Stat, is_within, split};
 
 /// A hard link to a hard link to … in one layer; more is left unresolved.
-const LINK_ROUNDS: usize = 8;
-
-/// How many files of the largest size may be kept.
-const TEXT_FILES: u64 = 4;
+pub(super) const LINK_ROUNDS: usize = 8;
 
 /// What is to be known of the lower layers.
 #[derive(Clone)]
@@ -29,12 +24,29 @@ pub(super) struct Wants<'a> {
     policy: bool,
     /// Tells of more paths whose metadata is wanted, as of all their ancestors.
     also: &'a dyn Fn(&[u8]) -> bool,
+    /// Tells of those which it matters whether they are files or symlinks.
+    types: &'a dyn Fn(&[u8]) -> bool,
+    /// More of those: what hard links of upper layers lead to.
+    targets: BTreeSet<Vec<u8>>,
 }
 
 impl<'a> Wants<'a> {
-    /// Asks for the metadata of the paths that `also` names, and for the policy or not.
-    pub fn new(policy: bool, also: &'a dyn Fn(&[u8]) -> bool) -> Self {
-        Self { paths: BTreeSet::new(), contents: BTreeSet::new(), policy, also }
+    /// Asks for the metadata of the paths that `also` names, and for the policy or not. Of those
+    /// that `types` names it is wanted even where an object of an ostree repository must be found
+    /// for it; of others it is enough that they are there.
+    pub fn new(
+        policy: bool,
+        also: &'a dyn Fn(&[u8]) -> bool,
+        types: &'a dyn Fn(&[u8]) -> bool,
+    ) -> Self {
+        Self {
+            paths: BTreeSet::new(),
+            contents: BTreeSet::new(),
+            policy,
+            also,
+            types,
+            targets: BTreeSet::new(),
+        }
     }
 
     /// Asks for the metadata of a path.
@@ -63,6 +75,10 @@ impl<'a> Wants<'a> {
     fn has_contents(&self, path: &[u8]) -> bool {
         self.contents.contains(path) || (self.policy && policy::is_policy_file(path))
     }
+
+    fn has_type(&self, path: &[u8]) -> bool {
+        self.has_contents(path) || self.targets.contains(path) || (self.types)(path)
+    }
 }
 
 /// A path of the lower layers.
@@ -78,11 +94,17 @@ pub(super) struct Node {
 pub(super) enum Kind {
     Directory,
     Symlink(Vec<u8>),
-    /// With its contents, where they were asked for.
-    Regular(Option<Arc<[u8]>>),
+    Regular {
+        /// Where they were asked for and its layer's listing has them.
+        contents: Option<Arc<[u8]>>,
+        /// The path by which its layer has it.
+        at: Vec<u8>,
+    },
     Special,
     /// A hard link to a path that its own layer does not have.
     Elsewhere(Vec<u8>),
+    /// A file or symlink of an ostree commit, and the path of its object, which is in some layer.
+    Object(Vec<u8>),
 }
 
 /// What the view says of a path.
@@ -101,6 +123,7 @@ pub(super) enum Seen<'v> {
 /// The lower layers, merged.
 pub(super) struct View<'a> {
     wants: Wants<'a>,
+    limits: &'a Limits,
     nodes: BTreeMap<Vec<u8>, Node>,
     /// Directories that only their entries tell of, and the layer of those.
     implied: HashMap<Vec<u8>, usize>,
@@ -111,30 +134,67 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Reads the layers from the top down. Every one of them: what none has so far, such as
-    /// `file_contexts.local`, may be in the lowest.
-    pub fn read<E: From<Error> + From<layer::Error>>(
-        wants: Wants<'a>,
-        layers: usize,
-        limits: &Limits,
-        blob: &mut dyn FnMut(usize) -> Result<Verified<Blob>, E>,
-    ) -> Result<Self, E> {
-        let mut view = Self {
+    /// Before any layer was added.
+    pub fn new(wants: Wants<'a>, limits: &'a Limits) -> Self {
+        Self {
             wants,
+            limits,
             nodes: BTreeMap::new(),
             implied: HashMap::new(),
             deleted: HashSet::new(),
             opaque: HashSet::new(),
             text: 0,
-        };
-        for index in (0..layers).rev() {
-            let blob = blob(index)?;
-            view.add_layer(&blob, index, limits).map_err(|error| match error {
-                ScanError::Layer(error) => E::from(error),
-                ScanError::Visitor(error) => E::from(error),
-            })?;
         }
-        Ok(view)
+    }
+
+    /// Adds the next layer: they come from the top down.
+    pub fn add(&mut self, listing: &Listing, index: usize) -> Result<(), Error> {
+        self.add_with_files(listing, index, &[])
+    }
+
+    /// Adds the next layer, and files of an ostree commit that belong to it.
+    pub fn add_with_files(
+        &mut self,
+        listing: &Listing,
+        index: usize,
+        files: &[ostree::File],
+    ) -> Result<(), Error> {
+        let mut layer = Layer { index, ..Layer::default() };
+        let limits = self.limits;
+        listing.walk(limits, &mut |record| match record {
+            Record::Entry(entry) => self.visit(entry, &mut layer),
+            Record::Contents { path, bytes } => self.fill(&path, &bytes, index),
+        })?;
+        for _ in 0..LINK_ROUNDS {
+            if layer.links.is_empty() {
+                break;
+            }
+            self.follow_links(listing, &mut layer)?;
+        }
+        for ostree::File { path, object } in files {
+            if self.takes(path, false, &mut layer) && !self.nodes.contains_key(path) {
+                let kind = Kind::Object(object.clone());
+                let node = Node { stat: Stat::default(), kind, layer: index };
+                self.nodes.insert(path.clone(), node);
+            }
+        }
+        // A link into a lower layer: whoever wants the path wants its target there.
+        for (path, target) in layer.links.into_iter().chain(layer.foreign) {
+            if self.wants.has_contents(&path) {
+                self.wants.contents(&target);
+            } else {
+                self.wants.path(&target);
+            }
+            if self.wants.has_type(&path) {
+                self.wants.targets.insert(target.clone());
+            }
+            if let Some(node) = self.nodes.get_mut(&path) {
+                node.kind = Kind::Elsewhere(target);
+            }
+        }
+        self.deleted.extend(layer.deleted);
+        self.opaque.extend(layer.opaque);
+        Ok(())
     }
 
     /// What is at a path; symlinks are not followed.
@@ -163,85 +223,149 @@ impl<'a> View<'a> {
         self.wants
     }
 
-    fn add_layer(
-        &mut self,
-        blob: &Verified<Blob>,
-        index: usize,
-        limits: &Limits,
-    ) -> Result<(), ScanError<Error>> {
-        let mut layer = Layer { index, ..Layer::default() };
-        scan(blob, limits, &mut |entry, contents| {
-            self.visit(entry, contents, &mut layer, limits)?;
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for _ in 0..LINK_ROUNDS {
-            if layer.links.is_empty() {
-                break;
-            }
-            self.follow_links(blob, &mut layer, limits)?;
-        }
-        // A link into a lower layer: whoever wants the path wants its target there.
-        for (path, target) in layer.links.into_iter().chain(layer.foreign) {
-            if self.wants.has_contents(&path) {
-                self.wants.contents(&target);
-            } else {
-                self.wants.path(&target);
-            }
-            if let Some(node) = self.nodes.get_mut(&path) {
-                node.kind = Kind::Elsewhere(target);
+    /// Whether a path of an ostree commit is asked for.
+    pub fn wants(&self, path: &[u8]) -> bool {
+        self.wants.has(path)
+    }
+
+    /// Whether hard links lead to anything below a directory of lower layers.
+    pub fn leads_to(&self, directory: &[u8]) -> bool {
+        self.nodes.values().any(|node| match &node.kind {
+            Kind::Elsewhere(target) => is_within(target, directory),
+            _ => false,
+        })
+    }
+
+    /// The files whose contents are wanted, and were in no listing: by layer, then by the path
+    /// that the layer has them by.
+    pub fn lacking(&self) -> BTreeMap<usize, BTreeSet<Vec<u8>>> {
+        let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
+        for (path, node) in &self.nodes {
+            if let Kind::Regular { contents: None, at } = &node.kind
+                && self.wants.has_contents(path)
+            {
+                lacking.entry(node.layer).or_default().insert(at.clone());
             }
         }
-        self.deleted.extend(layer.deleted);
-        self.opaque.extend(layer.opaque);
+        lacking
+    }
+
+    /// The objects that are yet to be found: by their paths, those that lead to them.
+    pub fn objects(&self) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
+        let mut objects = BTreeMap::<_, Vec<_>>::new();
+        for (path, node) in &self.nodes {
+            if let Kind::Object(object) = &node.kind
+                && self.wants.has_type(path)
+            {
+                objects.entry(object.clone()).or_default().push(path.clone());
+            }
+        }
+        objects
+    }
+
+    /// Finds those objects that a layer has.
+    pub fn find_objects(&mut self, listing: &Listing, index: usize) -> Result<(), Error> {
+        let objects = self.objects();
+        let mut found = self.look_up(listing, &objects)?;
+        for (object, paths) in objects {
+            let Some((stat, Ok(kind))) = found.remove(&object) else { continue };
+            if matches!(kind, Kind::Regular { .. } | Kind::Symlink(_)) {
+                for path in paths {
+                    let (stat, kind) = (stat.clone(), kind.clone());
+                    self.nodes.insert(path, Node { stat, kind, layer: index });
+                }
+            }
+        }
         Ok(())
     }
 
-    fn visit(
-        &mut self,
-        entry: &ScanEntry<'_>,
-        contents: &mut dyn Read,
-        layer: &mut Layer,
-        limits: &Limits,
-    ) -> Result<(), Error> {
-        let path = entry.path;
-        match entry.kind {
-            ScanKind::Whiteout if self.wants.has(path) => layer.deleted.push(path.to_vec()),
-            ScanKind::Opaque if self.wants.has(path) => layer.opaque.push(path.to_vec()),
-            ScanKind::Whiteout | ScanKind::Opaque => {}
+    fn visit(&mut self, entry: Entry, layer: &mut Layer) -> Result<(), Error> {
+        let Entry { path, stat, kind } = entry;
+        match kind {
+            EntryKind::Whiteout if self.wants.has(&path) => layer.deleted.push(path),
+            EntryKind::Opaque if self.wants.has(&path) => layer.opaque.push(path),
+            EntryKind::Whiteout | EntryKind::Opaque => {}
             _ => {
-                self.imply_parents(path, layer.index);
-                if !self.wants.has(path) || !self.is_free(path, layer.index) {
+                if !self.takes(&path, matches!(kind, EntryKind::Directory), layer) {
                     return Ok(());
                 }
-                let is_directory = matches!(entry.kind, ScanKind::Directory);
-                if !is_directory
-                    && self.implied.get(path).is_some_and(|&upper| upper != layer.index)
-                {
-                    // An upper layer made it a directory, of which this hides what is below.
-                    layer.opaque.push(path.to_vec());
-                    return Ok(());
-                }
-                layer.links.remove(path);
-                let wanted = self.wants.has_contents(path);
-                let kind = match entry.kind {
-                    ScanKind::Directory => Kind::Directory,
-                    ScanKind::Symlink(target) => Kind::Symlink(target.to_vec()),
-                    ScanKind::Regular { size } if wanted => Kind::Regular(Some(read_text(
-                        path,
-                        size,
-                        contents,
-                        limits,
-                        &mut self.text,
-                    )?)),
-                    ScanKind::Regular { .. } => Kind::Regular(None),
-                    ScanKind::HardLink(target) => {
-                        layer.links.insert(path.to_vec(), target.to_vec());
-                        Kind::Regular(None)
+                layer.links.remove(&path);
+                let kind = match kind {
+                    EntryKind::Directory => Kind::Directory,
+                    EntryKind::Symlink(target) => Kind::Symlink(target),
+                    EntryKind::Regular(file) => {
+                        let wanted = self.wants.has_contents(&path);
+                        Kind::Regular {
+                            contents: self.text(&path, file, wanted)?,
+                            at: path.clone(),
+                        }
+                    }
+                    EntryKind::HardLink(target) => {
+                        layer.links.insert(path.clone(), target);
+                        Kind::Special
                     }
                     _ => Kind::Special,
                 };
-                let node = Node { stat: entry.stat.clone(), kind, layer: layer.index };
-                self.nodes.insert(path.to_vec(), node);
+                self.nodes.insert(path, Node { stat, kind, layer: layer.index });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a path that a layer has is wanted, and is seen.
+    fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> bool {
+        self.imply_parents(path, layer.index);
+        if !self.wants.has(path) || !self.is_free(path, layer.index) {
+            return false;
+        }
+        if !is_directory && self.implied.get(path).is_some_and(|&upper| upper != layer.index) {
+            // An upper layer made it a directory, of which this hides what is below.
+            layer.opaque.push(path.to_vec());
+            return false;
+        }
+        true
+    }
+
+    /// The contents of a file, if they are wanted and known.
+    fn text(
+        &mut self,
+        path: &[u8],
+        file: Regular,
+        wanted: bool,
+    ) -> Result<Option<Arc<[u8]>>, Error> {
+        if !wanted {
+            return Ok(None);
+        }
+        let Regular { size, contents, .. } = file;
+        let maximum = self.limits.text_file;
+        if size > maximum {
+            return Err(Error::TooLarge { path: path.to_vec(), size, maximum });
+        }
+        contents.map(|bytes| self.keep(path, &bytes)).transpose()
+    }
+
+    /// Contents of a file, counted: there may be any number of policies.
+    fn keep(&mut self, path: &[u8], bytes: &[u8]) -> Result<Arc<[u8]>, Error> {
+        self.text = self.text.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let maximum = self.limits.text_file.saturating_mul(TEXT_FILES);
+        if self.text > maximum {
+            return Err(Error::TooMuch { path: path.to_vec(), size: self.text, maximum });
+        }
+        Ok(bytes.into())
+    }
+
+    /// Takes contents that a listing has behind its entries.
+    fn fill(&mut self, path: &[u8], bytes: &[u8], index: usize) -> Result<(), Error> {
+        let is_lacking = |node: &Node| {
+            node.layer == index
+                && matches!(&node.kind, Kind::Regular { contents: None, at } if at == path)
+        };
+        if self.wants.has_contents(path) && self.nodes.get(path).is_some_and(is_lacking) {
+            let text = self.keep(path, bytes)?;
+            if let Some(Node { kind: Kind::Regular { contents, .. }, .. }) =
+                self.nodes.get_mut(path)
+            {
+                *contents = Some(text);
             }
         }
         Ok(())
@@ -249,38 +373,12 @@ impl<'a> View<'a> {
 
     /// Finds the targets of hard links in a second look at their layer: on an ostree base every
     /// file is a link to an object of the repository, which may come before or after it (R29).
-    fn follow_links(
-        &mut self,
-        blob: &Verified<Blob>,
-        layer: &mut Layer,
-        limits: &Limits,
-    ) -> Result<(), ScanError<Error>> {
+    fn follow_links(&mut self, listing: &Listing, layer: &mut Layer) -> Result<(), Error> {
         let mut by_target: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
         for (path, target) in std::mem::take(&mut layer.links) {
             by_target.entry(target).or_default().push(path);
         }
-        let mut found: BTreeMap<Vec<u8>, Target> = BTreeMap::new();
-        let mut text = self.text;
-        scan(blob, limits, &mut |entry, contents| {
-            let Some(paths) = by_target.get(entry.path) else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            let wanted = paths.iter().any(|path| self.wants.has_contents(path));
-            let kind = match entry.kind {
-                ScanKind::Whiteout | ScanKind::Opaque => return Ok(ControlFlow::Continue(())),
-                ScanKind::Directory => Ok(Kind::Directory),
-                ScanKind::Symlink(target) => Ok(Kind::Symlink(target.to_vec())),
-                ScanKind::Regular { size } if wanted => Ok(Kind::Regular(Some(read_text(
-                    entry.path, size, contents, limits, &mut text,
-                )?))),
-                ScanKind::Regular { .. } => Ok(Kind::Regular(None)),
-                ScanKind::HardLink(target) => Err(target.to_vec()),
-                ScanKind::Special => Ok(Kind::Special),
-            };
-            found.insert(entry.path.to_vec(), (entry.stat.clone(), kind));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        self.text = text;
+        let found = self.look_up(listing, &by_target)?;
         for (target, paths) in by_target {
             for path in paths {
                 match found.get(&target) {
@@ -296,6 +394,47 @@ impl<'a> View<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What a layer has at some paths, for whom they are.
+    fn look_up(
+        &mut self,
+        listing: &Listing,
+        targets: &BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
+    ) -> Result<BTreeMap<Vec<u8>, Target>, Error> {
+        let mut found: BTreeMap<Vec<u8>, Target> = BTreeMap::new();
+        let limits = self.limits;
+        listing.walk::<Error>(limits, &mut |record| {
+            let (Record::Entry(Entry { path, .. }) | Record::Contents { path, .. }) = &record;
+            let Some(paths) = targets.get(path) else { return Ok(()) };
+            let wanted = paths.iter().any(|path| self.wants.has_contents(path));
+            let Entry { path, stat, kind } = match record {
+                Record::Entry(entry) => entry,
+                Record::Contents { path, bytes } => {
+                    if let Some((_, Ok(Kind::Regular { contents: text @ None, .. }))) =
+                        found.get_mut(&path)
+                        && wanted
+                    {
+                        *text = Some(self.keep(&path, &bytes)?);
+                    }
+                    return Ok(());
+                }
+            };
+            let kind = match kind {
+                EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
+                EntryKind::Directory => Ok(Kind::Directory),
+                EntryKind::Symlink(target) => Ok(Kind::Symlink(target)),
+                EntryKind::Regular(file) => {
+                    let contents = self.text(&path, file, wanted)?;
+                    Ok(Kind::Regular { contents, at: path.clone() })
+                }
+                EntryKind::HardLink(target) => Err(target),
+                EntryKind::Special => Ok(Kind::Special),
+            };
+            found.insert(path, (stat, kind));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Whether no upper layer has the path, or hides it.
@@ -345,29 +484,4 @@ struct Layer {
     foreign: Vec<(Vec<u8>, Vec<u8>)>,
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
-}
-
-/// Contents of a file, counted in `total`: a layer may have any number of policies.
-fn read_text(
-    path: &[u8],
-    size: u64,
-    contents: &mut dyn Read,
-    limits: &Limits,
-    total: &mut u64,
-) -> Result<Arc<[u8]>, Error> {
-    let maximum = limits.text_file;
-    if size > maximum {
-        return Err(Error::TooLarge { path: path.to_vec(), size, maximum });
-    }
-    *total = total.saturating_add(size);
-    let maximum = maximum.saturating_mul(TEXT_FILES);
-    if *total > maximum {
-        return Err(Error::TooMuch { path: path.to_vec(), size: *total, maximum });
-    }
-    let mut bytes = Vec::new();
-    contents
-        .take(size)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::Read { path: path.to_vec(), error })?;
-    Ok(bytes.into())
 }

@@ -26,6 +26,7 @@ pub use build::check_kept;
 pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
 pub use hold::Held;
+pub(crate) use name::{Mark, mark};
 pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan};
 pub use sink::{ContentSink, SinkError};
 

@@ -64,7 +64,7 @@ pub(super) fn path(what: &'static str, name: &[u8], limits: &Limits) -> Result<V
 
 /// What a path with `.wh.` in it means (OCI image-spec, layer, "Whiteouts").
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// It deletes something.
     Whiteout(Whiteout),
     /// It is aufs' own (`.wh..wh.plnk` and the like) and means nothing.
@@ -72,7 +72,7 @@ pub(super) enum Mark {
 }
 
 /// Whether a path is a whiteout; no name of a tree may look like one.
-pub(super) fn mark(path: &[u8]) -> Result<Option<Mark>, Flaw> {
+pub(crate) fn mark(path: &[u8]) -> Result<Option<Mark>, Flaw> {
     let Some((parent, name)) = split(path) else { return Ok(None) };
     for component in components(parent) {
         if component.starts_with(b".wh..wh.") {

@@ -31,6 +31,8 @@ pub(super) struct Remote {
     digest: Option<Digest>,
     spool: PathBuf,
     limits: Limits,
+    /// Whether it has not yet refused to give a part of a blob.
+    gives_parts: bool,
 }
 
 impl Remote {
@@ -52,6 +54,7 @@ impl Remote {
             digest,
             spool: options.spool.clone(),
             limits: options.limits.clone(),
+            gives_parts: true,
         };
         remote.warn_of_insecure(first.as_ref());
         Ok(remote)
@@ -117,6 +120,18 @@ impl Transport for Remote {
             Ok::<(), Error>(())
         })?;
         spool.finish()
+    }
+
+    fn range(&mut self, layer: &Verified<LayerDescriptor>, range: (u64, u64)) -> Option<Vec<u8>> {
+        if !self.gives_parts {
+            return None;
+        }
+        let part = self.registry.range(&layer.descriptor, range).unwrap_or_else(|error| {
+            tracing::warn!("no part of {} is to be had: {error}", layer.descriptor.digest);
+            None
+        });
+        self.gives_parts = part.is_some();
+        part
     }
 
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error> {

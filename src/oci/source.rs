@@ -66,6 +66,12 @@ pub(super) trait Transport: fmt::Debug {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Verified<Blob>, Error>;
 
+    /// A part of a layer, the first and the last byte, of which nothing is checked; none where
+    /// that is not cheaper than all of it.
+    fn range(&mut self, _layer: &Verified<LayerDescriptor>, _range: (u64, u64)) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What is offered as signatures of the manifest or index with this digest.
     fn candidates(&mut self, digest: &Digest) -> Result<Vec<Candidate>, Error>;
 }
@@ -137,5 +143,19 @@ impl Source {
     ) -> Result<Verified<Blob>, Error> {
         layer.descriptor.layer_compression()?;
         self.transport.layer(layer, progress)
+    }
+
+    /// A part of a layer's stored bytes, `length` from `offset` on, which nobody has checked: only
+    /// what another digest covers may be believed. None where there are no parts to be had, for
+    /// whatever reason: the whole layer is still to be had then.
+    pub fn range(
+        &mut self,
+        layer: &Verified<LayerDescriptor>,
+        offset: u64,
+        length: u64,
+    ) -> Option<Vec<u8>> {
+        let end = offset.checked_add(length).filter(|&end| end <= layer.descriptor.size)?;
+        let last = end.checked_sub(1).filter(|&last| last >= offset)?;
+        self.transport.range(layer, (offset, last))
     }
 }

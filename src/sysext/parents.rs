@@ -87,6 +87,7 @@ fn describe(kind: &BaseKind) -> String {
         BaseKind::Symlink(target) => format!("symlink to {}", Escaped(target)),
         BaseKind::Regular => "regular file".to_owned(),
         BaseKind::Special => "device, fifo or socket".to_owned(),
+        BaseKind::Unread => "file or symlink".to_owned(),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Locations {
     pub state: Option<PathBuf>,
     /// Where `oci2sysext trust update` puts the trust root; none if there is no place for it.
     pub trusted_root: Option<PathBuf>,
+    /// Where listings of base layers are kept; none if there is no place for them.
+    pub cache: Option<PathBuf>,
 }
 
 /// The files that say where images are fetched from.
@@ -41,6 +43,12 @@ impl Locations {
         Self::below(Path::new("/"), as_root, env)
     }
 
+    /// The places of whoever runs this.
+    pub fn of_user() -> Self {
+        let as_root = rustix::process::geteuid().is_root();
+        Self::new(as_root, &|name: &str| std::env::var_os(name))
+    }
+
     /// The same with another root directory.
     fn below(root: &Path, as_root: bool, env: Env<'_>) -> Self {
         let etc = root.join("etc/containers");
@@ -54,6 +62,7 @@ impl Locations {
             },
             state: Some(root.join("var/lib/oci2sysext/state")),
             trusted_root: Some(root.join("var/lib/oci2sysext/trusted_root.json")),
+            cache: Some(root.join("var/cache/oci2sysext")),
         };
         if as_root { system } else { system.and_own(env) }
     }
@@ -86,6 +95,7 @@ impl Locations {
         self.state = base("XDG_STATE_HOME", ".local/state").map(|own| own.join("oci2sysext"));
         self.trusted_root = base("XDG_DATA_HOME", ".local/share")
             .map(|own| own.join("oci2sysext/trusted_root.json"));
+        self.cache = base("XDG_CACHE_HOME", ".cache").map(|own| own.join("oci2sysext"));
         self
     }
 }

@@ -78,13 +78,23 @@ impl Workdir {
         Outcome::of(&mut command)
     }
 
-    /// Gives a run a state of its own, unless it has one or needs none: root's is this machine's.
+    /// Gives a run a state of its own and no cache, unless it has one or needs none: root's are this
+    /// machine's.
     fn with_state(&self, command: &mut Command) {
         let is_needless = |first: &OsStr| ["dump", "fsck"].map(OsStr::new).contains(&first);
         let is_state = |arg: &OsStr| arg.as_encoded_bytes().starts_with(b"--state-dir");
         if !command.get_args().next().is_some_and(is_needless) && !command.get_args().any(is_state)
         {
             command.arg(self.state());
+        }
+        let is_other =
+            |first: &OsStr| ["dump", "fsck", "verify", "trust"].map(OsStr::new).contains(&first);
+        let is_cache = |arg: &OsStr| {
+            let arg = arg.as_encoded_bytes();
+            arg.starts_with(b"--cache-dir") || arg == b"--no-cache"
+        };
+        if !command.get_args().next().is_some_and(is_other) && !command.get_args().any(is_cache) {
+            command.arg("--no-cache");
         }
     }
 

@@ -36,8 +36,13 @@ impl Request {
 
     /// The first byte asked for, if the request is for a part.
     pub fn range_start(&self) -> Option<usize> {
-        let (start, _) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
-        start.parse().ok()
+        self.range().map(|(start, _)| start)
+    }
+
+    /// The first byte asked for, and the last, if the request is for a part.
+    fn range(&self) -> Option<(usize, Option<usize>)> {
+        let (start, end) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        Some((start.parse().ok()?, end.parse().ok()))
     }
 
     pub fn is_for_blob(&self) -> bool {
@@ -94,11 +99,13 @@ impl Reply {
 
     /// The blob, or the part of it that is asked for, as a good registry gives it.
     pub fn blob(request: &Request, blob: &[u8]) -> Self {
-        match request.range_start() {
+        match request.range() {
             None => Self::ok(blob),
-            Some(start) => {
-                let range = format!("bytes {start}-{}/{}", blob.len() - 1, blob.len());
-                Self::new(206, &blob[start..]).with("Content-Range", &range)
+            Some((start, end)) => {
+                let last = blob.len() - 1;
+                let end = end.unwrap_or(last).min(last);
+                let range = format!("bytes {start}-{end}/{}", blob.len());
+                Self::new(206, &blob[start..=end]).with("Content-Range", &range)
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod hub;
 pub mod layout;
 pub mod listing;
+pub mod meter;
 pub mod mount;
 pub mod reference;
 pub mod registry;

@@ -55,9 +55,8 @@ fn an_unforeseen_symlink_is_followed_in_a_second_reading() {
     );
     let (base, asked) = image.base(false);
     assert_eq!(base.unwrap().os_release().unwrap()["ID"], "a");
-    // From the top down, once for each place that nobody could foresee.
-    assert_eq!(asked[..6], [2, 1, 0, 2, 1, 0]);
-    assert!(asked.len() <= 12);
+    // From the top down, and again only the one with contents that nobody could foresee.
+    assert_eq!(asked, [2, 1, 0, 2]);
 }
 
 #[test]

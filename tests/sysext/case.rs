@@ -83,6 +83,8 @@ impl Image {
             extension: &extension,
             lower_layers: self.lower.len(),
             policy,
+            ostree: None,
+            cache: None,
             limits: &limits,
         };
         let base = base::read(&query, &mut |index| {

@@ -239,6 +239,16 @@ impl Registry {
     ) -> Result<(), E> {
         self.runtime.run(self.session.blob(descriptor, sink))
     }
+
+    /// A part of a blob, the first and the last byte, of which nothing is checked; none if the
+    /// registry gives no parts.
+    pub fn range(
+        &mut self,
+        descriptor: &Descriptor,
+        range: (u64, u64),
+    ) -> Result<Option<Vec<u8>>, super::Error> {
+        self.runtime.run(async { Ok(self.session.range(descriptor, range).await?) })
+    }
 }
 
 /// What we understand of manifests: image manifests and indexes, OCI's and docker's.

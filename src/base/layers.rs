@@ -1,0 +1,221 @@
+//! The lower layers as listings: from the cache, by a table of contents, or made of the whole layer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::Error;
+use super::cache::Cache;
+use super::listing::{Builder, Key, Listing};
+use super::record::{Entry, Record};
+use super::toc::{Announced, Place, Toc};
+use super::whole::{self, Missing};
+use crate::layer::{self, ScanError};
+use crate::limits::Limits;
+use crate::verify::{Blob, LayerDescriptor, Verified};
+
+/// Where the lower layers come from; each is named by its place in the image, 0 the lowest.
+pub trait Layers {
+    /// What can go wrong.
+    type Error: From<Error> + From<layer::Error>;
+
+    /// What the image says of a layer; none where it is not known, so that nothing is cached.
+    fn descriptor(&self, index: usize) -> Option<&Verified<LayerDescriptor>>;
+
+    /// The whole layer.
+    fn blob(&mut self, index: usize) -> Result<Verified<Blob>, Self::Error>;
+
+    /// A part of a layer, `length` stored bytes from `offset` on, of which nothing was checked;
+    /// none where that is not to be had, or costs as much as the whole layer.
+    fn part(&mut self, _index: usize, _offset: u64, _length: u64) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Whole layers, and nothing known of them before.
+impl<F, E> Layers for F
+where
+    F: FnMut(usize) -> Result<Verified<Blob>, E>,
+    E: From<Error> + From<layer::Error>,
+{
+    type Error = E;
+
+    fn descriptor(&self, _: usize) -> Option<&Verified<LayerDescriptor>> {
+        None
+    }
+
+    fn blob(&mut self, index: usize) -> Result<Verified<Blob>, E> {
+        self(index)
+    }
+}
+
+/// The listings of the lower layers, each made when it is first asked for.
+#[derive(Debug)]
+pub struct Listings<'a, L> {
+    layers: &'a mut L,
+    cache: Option<&'a Cache>,
+    limits: &'a Limits,
+    made: BTreeMap<usize, Listing>,
+    /// Where tables of contents say that files are; none for tables that are of no use.
+    places: BTreeMap<usize, Option<Arc<Places>>>,
+}
+
+type Places = BTreeMap<Vec<u8>, Place>;
+
+impl<'a, L: Layers> Listings<'a, L> {
+    /// None was asked for.
+    pub fn new(layers: &'a mut L, cache: Option<&'a Cache>, limits: &'a Limits) -> Self {
+        Self { layers, cache, limits, made: BTreeMap::new(), places: BTreeMap::new() }
+    }
+
+    /// What the image says of a layer.
+    pub(super) fn descriptor(&self, index: usize) -> Option<&LayerDescriptor> {
+        self.layers.descriptor(index).map(|layer| &**layer)
+    }
+
+    /// The listing of a layer.
+    ///
+    /// # Errors
+    /// Those of the layer's source and of reading it; [`Error::Listing`].
+    pub fn get(&mut self, index: usize) -> Result<&Listing, L::Error> {
+        if !self.made.contains_key(&index) {
+            let listing = self.find(index)?;
+            self.made.insert(index, listing);
+        }
+        self.made.get(&index).ok_or_else(|| Error::NoLayers.into())
+    }
+
+    fn find(&mut self, index: usize) -> Result<Listing, L::Error> {
+        let announced = self.announced(index);
+        let source = announced.map_or_else(|| "tar".to_owned(), |toc| toc.source());
+        let key = self.layers.descriptor(index).map(|layer| Key::new(layer, &source, self.limits));
+        if let Some(listing) = self.cache.zip(key).and_then(|(it, key)| it.get(key, self.limits)) {
+            return Ok(listing);
+        }
+        let key = key.unwrap_or_else(Key::none);
+        let listing = if let Some(entries) = self.entries(index, announced)? {
+            listing_of(entries, key).map_err(|error| Error::Listing(error.into()))?
+        } else {
+            let blob = self.layers.blob(index)?;
+            whole::listing(&blob, key, self.limits).map_err(failure::<L::Error>)?
+        };
+        self.keep(&listing);
+        Ok(listing)
+    }
+
+    /// Adds the contents of files to the listing of a layer: what nobody could foresee.
+    pub(super) fn add_contents(
+        &mut self,
+        index: usize,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), L::Error> {
+        let announced = self.announced(index);
+        if !self.places.contains_key(&index) {
+            self.entries(index, announced)?;
+        }
+        let places = self.places.get(&index).cloned().flatten();
+        let listing = if let Some((toc, places)) = announced.zip(places) {
+            self.contents_by_toc(index, toc, &places, paths)?
+        } else {
+            let blob = self.layers.blob(index)?;
+            let limits = self.limits;
+            let more = whole::with_contents(self.get(index)?, &blob, paths, limits);
+            more.map_err(failure::<L::Error>)?
+        };
+        self.keep(&listing);
+        self.made.insert(index, listing);
+        Ok(())
+    }
+
+    fn announced(&self, index: usize) -> Option<Announced> {
+        Announced::of(&self.descriptor(index)?.descriptor)
+    }
+
+    /// The entries of a layer by its table of contents, if that is of use.
+    fn entries(
+        &mut self,
+        index: usize,
+        announced: Option<Announced>,
+    ) -> Result<Option<Vec<Entry>>, L::Error> {
+        let descriptor = self.descriptor(index).map(|layer| layer.descriptor.clone());
+        let Some((announced, descriptor)) = announced.zip(descriptor) else { return Ok(None) };
+        let (layers, limits) = (&mut *self.layers, self.limits);
+        let mut part = |offset, length| layers.part(index, offset, length);
+        let mut toc = announced.read(&descriptor, limits, &mut part);
+        if toc.is_err() {
+            let blob = layers.blob(index)?;
+            toc = announced.read(&descriptor, limits, &mut |at, length| part_of(&blob, at, length));
+        }
+        let (entries, places) = match toc {
+            Ok(Toc { entries, places }) => (Some(entries), Some(Arc::new(places))),
+            Err(problem) => {
+                tracing::debug!(
+                    "the table of contents of {} is not used: {problem}",
+                    descriptor.digest
+                );
+                (None, None)
+            }
+        };
+        self.places.insert(index, places);
+        Ok(entries)
+    }
+
+    /// The listing of a layer with the contents of more files, each from the part of the layer that
+    /// the table names, as far as there are parts.
+    fn contents_by_toc(
+        &mut self,
+        index: usize,
+        toc: Announced,
+        places: &Places,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Result<Listing, L::Error> {
+        let limits = self.limits;
+        let mut wanted = Missing::of(self.get(index)?, paths, limits)?;
+        let mut found = BTreeMap::new();
+        for path in paths {
+            // Stored bytes that are many more than the contents hold other files, too.
+            let is_near = |place: &&Place| place.length / 2 <= place.size + (1 << 20);
+            let place = places.get(path).filter(is_near);
+            let Some(place) = place.filter(|_| wanted.files.contains_key(path)) else { continue };
+            let stored = self.layers.part(index, place.offset, place.length);
+            if let Some(bytes) = stored.and_then(|stored| toc.contents(&stored, place, limits)) {
+                wanted.count(path, &bytes, limits)?;
+                found.insert(path.clone(), bytes);
+            }
+        }
+        wanted.files.retain(|path, _| !found.contains_key(path));
+        if !wanted.files.is_empty() {
+            let blob = self.layers.blob(index)?;
+            found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);
+        }
+        Ok(self.get(index)?.with_contents(found, limits).map_err(Error::Listing)?)
+    }
+
+    fn keep(&self, listing: &Listing) {
+        if let Some(cache) = self.cache.filter(|_| listing.key() != Key::none()) {
+            cache.put(listing);
+        }
+    }
+}
+
+fn listing_of(entries: Vec<Entry>, key: Key) -> io::Result<Listing> {
+    let mut builder = Builder::new(key)?;
+    for entry in entries {
+        builder.push(&Record::Entry(entry))?;
+    }
+    builder.finish()
+}
+
+fn part_of(blob: &Blob, offset: u64, length: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    blob.file.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes)
+}
+
+fn failure<E: From<Error> + From<layer::Error>>(error: ScanError<Error>) -> E {
+    match error {
+        ScanError::Layer(error) => error.into(),
+        ScanError::Visitor(error) => error.into(),
+    }
+}

@@ -1,0 +1,466 @@
+//! An ostree commit in a layer: which files and symlinks the whole base has, and where the object
+//! of each is (R29).
+//!
+//! ostree-ext writes a commit as layers: the first one has the commit, the objects of all
+//! directories, and the directories themselves; each of the others has the objects of some
+//! packages, which its annotation names, and hard links to them. So the first one tells what is
+//! there and what is not, and the signed manifest where it may be. The configuration names the
+//! commit by its checksum, the commit the root, and each directory what is in it, so that nothing
+//! but what was signed is believed.
+//!
+//! Objects are `GVariant`s: members of variable size end where an offset at the end of their
+//! container says (`GVariant` specification, 2.5). A commit is `(a{sv}aya(say)sstayay)`, a directory
+//! `(a(say)a(sayay))`: files with their checksums, directories with those of their contents and of
+//! their metadata.
+
+use std::collections::HashMap;
+
+use super::listing::Listing;
+use super::record::{Entry, EntryKind, Record, Regular};
+use super::{Error, policy};
+use crate::limits::Limits;
+use crate::oci::Digest;
+use crate::tree::{is_within, join, split};
+
+/// What of the layers is not of the commit.
+pub(super) const SYSROOT: &[u8] = b"sysroot";
+
+const OBJECTS: &[u8] = b"sysroot/ostree/repo/objects/";
+
+/// What separates the packages of a layer.
+const SEPARATOR: char = ',';
+
+/// The annotation of a layer that names the packages whose files it has.
+pub(super) const COMPONENTS: &str = "ostree.components";
+
+/// The labels of an image that say where its ostree commit is.
+#[derive(Clone, Copy, Debug)]
+pub struct OstreeLabels<'a> {
+    /// `ostree.commit`: the commit's checksum.
+    pub commit: &'a str,
+    /// `ostree.final-diffid`: the last layer that is part of it.
+    pub final_diffid: &'a str,
+}
+
+/// Why a commit is of no use; the layers themselves are read then.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The label names no checksum.
+    #[error("found a label that is no checksum")]
+    Label,
+    /// An object is not in the layer.
+    #[error("found no object {0}")]
+    Missing(Digest),
+    /// A `GVariant` is not what its type says.
+    #[error("found a bad {0}")]
+    Variant(&'static str),
+    /// A directory has a name that no file can have, or one that the layers have another for.
+    #[error("found a bad name")]
+    Name,
+    /// More than a limit allows.
+    #[error("found more than the limit {0} allows")]
+    Limit(&'static str),
+}
+
+/// Whether a path of a layer is that of an object that tells of a commit.
+pub(super) fn is_metadata(path: &[u8]) -> bool {
+    path.starts_with(OBJECTS) && (path.ends_with(b".commit") || path.ends_with(b".dirtree"))
+}
+
+/// Whether one of the packages of a layer may own a path: where to look first. What the layers have
+/// decides.
+pub(super) fn may_own(components: &str, path: &[u8]) -> bool {
+    let (_, name) = split(path).unwrap_or_default();
+    let owns = |package: &str| {
+        if policy::is_near_policy(path) {
+            package.starts_with("selinux-policy")
+        } else if name.starts_with(b"os-release") {
+            package.contains("-release")
+        } else if matches!(name, b"passwd" | b"group") {
+            package == "setup"
+        } else if is_within(path, b"etc/alternatives") {
+            matches!(package, "alternatives" | "chkconfig")
+        } else {
+            matches!(path, b"bin" | b"lib" | b"lib64" | b"sbin" | b"usr/sbin")
+                && package == "filesystem"
+        }
+    };
+    components.split(SEPARATOR).any(owns)
+}
+
+/// Whether a layer has what no package owns: where to look next. rpm-ostree puts initramfs there,
+/// too, so that it is large.
+pub(super) fn is_unpackaged(components: &str) -> bool {
+    components.contains("unpackaged-content")
+}
+
+/// A file or symlink of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path, as layers have it.
+    pub path: Vec<u8>,
+    /// The path of its object.
+    pub object: Vec<u8>,
+}
+
+/// The objects of a commit and of its directories, by their checksums.
+#[derive(Debug, Default)]
+pub struct Objects(HashMap<Digest, Vec<u8>>);
+
+impl FromIterator<Vec<u8>> for Objects {
+    fn from_iter<I: IntoIterator<Item = Vec<u8>>>(objects: I) -> Self {
+        Self(objects.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect())
+    }
+}
+
+impl Objects {
+    /// Those of a layer.
+    pub(super) fn of(listing: &Listing, limits: &Limits) -> Result<Self, Error> {
+        let mut objects = Vec::new();
+        listing.walk::<Error>(limits, &mut |record| {
+            if let Record::Entry(Entry { path, kind: EntryKind::Regular(file), .. }) = record
+                && is_metadata(&path)
+                && let Regular { contents: Some(bytes), .. } = file
+            {
+                objects.push(bytes);
+            }
+            Ok(())
+        })?;
+        Ok(objects.into_iter().collect())
+    }
+
+    /// The files and symlinks of a commit that are `wanted` by their paths.
+    ///
+    /// # Errors
+    /// Not all of it is there, or it is not what it should be.
+    pub fn files(
+        &self,
+        commit: &str,
+        limits: &Limits,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Vec<File>, Unusable> {
+        let commit = format!("sha256:{commit}").parse().map_err(|_| Unusable::Label)?;
+        let object = |digest: Digest| self.0.get(&digest).ok_or(Unusable::Missing(digest));
+        let root = root(object(commit)?)?;
+        let mut found = Vec::new();
+        let mut waiting = vec![(Vec::new(), root, 0)];
+        let mut entries = 0_u64;
+        while let Some((parent, digest, depth)) = waiting.pop() {
+            if depth >= limits.depth {
+                return Err(Unusable::Limit("depth"));
+            }
+            let directory = Directory::parse(object(digest)?)?;
+            let count = directory.files.len() + directory.directories.len();
+            entries = entries.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            if entries > limits.entries {
+                return Err(Unusable::Limit("entries"));
+            }
+            for (name, checksum) in directory.files {
+                let path = path(&parent, name, limits)?;
+                if wanted(&path) {
+                    found.push(File { path, object: object_path(checksum) });
+                }
+            }
+            for (name, contents) in directory.directories {
+                // What layers have there is the repository itself.
+                if parent.is_empty() && name == SYSROOT {
+                    continue;
+                }
+                // It would be where usr/etc goes.
+                if parent.is_empty() && name == b"etc" {
+                    return Err(Unusable::Name);
+                }
+                waiting.push((path(&parent, name, limits)?, contents, depth + 1));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The path that layers have for a path of a commit: `usr/etc` is `etc` there.
+fn path(parent: &[u8], name: &[u8], limits: &Limits) -> Result<Vec<u8>, Unusable> {
+    let is_name = !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/');
+    if !is_name || name.starts_with(b".wh.") {
+        return Err(Unusable::Name);
+    }
+    let path = join(parent, name);
+    if u64::try_from(path.len()).is_ok_and(|length| length > limits.path) {
+        return Err(Unusable::Limit("path"));
+    }
+    Ok(if path == b"usr/etc" { b"etc".to_vec() } else { path })
+}
+
+fn object_path(checksum: Digest) -> Vec<u8> {
+    let hex = checksum.hex();
+    let (first, rest) = hex.split_at(2);
+    [OBJECTS, first.as_bytes(), b"/", rest.as_bytes(), b".file"].concat()
+}
+
+/// The checksum of the root directory of a commit.
+fn root(commit: &[u8]) -> Result<Digest, Unusable> {
+    const WHAT: &str = "commit";
+    // Members 0 to 4 and 6 have an offset; 5 is a number of eight bytes.
+    let tuple = Tuple::new(commit, 6, WHAT)?;
+    let after_number = tuple.end(4)?.checked_next_multiple_of(8).and_then(|at| at.checked_add(8));
+    let start = after_number.ok_or(Unusable::Variant(WHAT))?;
+    checksum(tuple.bytes.get(start..tuple.end(5)?), WHAT)
+}
+
+/// What a directory names.
+struct Directory<'o> {
+    files: Vec<(&'o [u8], Digest)>,
+    /// With the checksums of their contents.
+    directories: Vec<(&'o [u8], Digest)>,
+}
+
+impl<'o> Directory<'o> {
+    fn parse(bytes: &'o [u8]) -> Result<Self, Unusable> {
+        const WHAT: &str = "directory";
+        let bad = || Unusable::Variant(WHAT);
+        let tuple = Tuple::new(bytes, 1, WHAT)?;
+        let (files, directories) =
+            tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
+        let files = array(files, WHAT)?.into_iter().map(|file| {
+            let tuple = Tuple::new(file, 1, WHAT)?;
+            let (name, digest) = tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
+            Ok((string(name, WHAT)?, checksum(Some(digest), WHAT)?))
+        });
+        let directories = array(directories, WHAT)?.into_iter().map(|directory| {
+            let tuple = Tuple::new(directory, 2, WHAT)?;
+            let (name, digests) =
+                tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
+            let (contents, metadata) = digests.split_at_checked(32).ok_or_else(bad)?;
+            if tuple.end(1)? != name.len() + contents.len() || metadata.len() != 32 {
+                return Err(bad());
+            }
+            Ok((string(name, WHAT)?, checksum(Some(contents), WHAT)?))
+        });
+        Ok(Self {
+            files: files.collect::<Result<_, _>>()?,
+            directories: directories.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn string<'o>(bytes: &'o [u8], what: &'static str) -> Result<&'o [u8], Unusable> {
+    match bytes.split_last() {
+        Some((0, text)) if !text.contains(&0) => Ok(text),
+        _ => Err(Unusable::Variant(what)),
+    }
+}
+
+fn checksum(bytes: Option<&[u8]>, what: &'static str) -> Result<Digest, Unusable> {
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Digest::from_bytes).ok_or(Unusable::Variant(what))
+}
+
+/// A tuple, whose offsets are behind its members, that of the first one last.
+struct Tuple<'o> {
+    bytes: &'o [u8],
+    offsets: usize,
+    size: usize,
+    what: &'static str,
+}
+
+impl<'o> Tuple<'o> {
+    fn new(bytes: &'o [u8], offsets: usize, what: &'static str) -> Result<Self, Unusable> {
+        let size = offset_size(bytes.len());
+        if bytes.len() < offsets * size {
+            return Err(Unusable::Variant(what));
+        }
+        Ok(Self { bytes, offsets, size, what })
+    }
+
+    /// All bytes but the offsets.
+    fn members(&self) -> &'o [u8] {
+        let end = self.bytes.len() - self.offsets * self.size;
+        self.bytes.get(..end).unwrap_or_default()
+    }
+
+    /// Where a member ends that has an offset.
+    fn end(&self, number: usize) -> Result<usize, Unusable> {
+        let at = self.bytes.len() - (number + 1) * self.size;
+        offset(self.bytes.get(at..at + self.size), self.members().len(), self.what)
+    }
+}
+
+/// The elements of an array, whose offsets are behind them, in order.
+fn array<'o>(bytes: &'o [u8], what: &'static str) -> Result<Vec<&'o [u8]>, Unusable> {
+    let bad = || Unusable::Variant(what);
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let size = offset_size(bytes.len());
+    let last = bytes.len().checked_sub(size).ok_or_else(bad)?;
+    let end = offset(bytes.get(last..), bytes.len(), what)?;
+    let (elements, offsets) = bytes.split_at_checked(end).ok_or_else(bad)?;
+    if !offsets.len().is_multiple_of(size) {
+        return Err(bad());
+    }
+    let mut start = 0;
+    let mut found = Vec::with_capacity(offsets.len() / size);
+    for end in offsets.chunks_exact(size) {
+        let end = offset(Some(end), elements.len(), what)?;
+        found.push(elements.get(start..end).ok_or_else(bad)?);
+        start = end;
+    }
+    Ok(found)
+}
+
+/// How many bytes an offset in a container has.
+fn offset_size(length: usize) -> usize {
+    match length {
+        0..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000..=0xffff_ffff => 4,
+        _ => 8,
+    }
+}
+
+fn offset(bytes: Option<&[u8]>, maximum: usize, what: &'static str) -> Result<usize, Unusable> {
+    let value =
+        bytes.unwrap_or_default().iter().rev().fold(0_u64, |n, &byte| n << 8 | u64::from(byte));
+    let value = usize::try_from(value).ok().filter(|&value| value <= maximum);
+    value.filter(|_| bytes.is_some()).ok_or(Unusable::Variant(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tuple of a name and checksums.
+    fn tuple(name: &[u8], digests: &[Digest]) -> Vec<u8> {
+        let mut bytes = [name, b"\0"].concat();
+        let end = u8::try_from(bytes.len()).unwrap();
+        bytes.extend(digests.iter().flat_map(Digest::as_bytes));
+        if digests.len() == 2 {
+            bytes.push(end + 32);
+        }
+        bytes.push(end);
+        bytes
+    }
+
+    fn array(elements: &[Vec<u8>]) -> Vec<u8> {
+        let mut ends = elements.iter().scan(0, |end, element| {
+            *end += u8::try_from(element.len()).unwrap();
+            Some(*end)
+        });
+        [elements.concat(), ends.by_ref().collect()].concat()
+    }
+
+    fn directory(files: &[&str], directories: &[(&str, Digest)]) -> Vec<u8> {
+        let digest = Digest::of(b"contents");
+        let files: Vec<_> = files.iter().map(|name| tuple(name.as_bytes(), &[digest])).collect();
+        let directories: Vec<_> = directories
+            .iter()
+            .map(|(name, contents)| tuple(name.as_bytes(), &[*contents, digest]))
+            .collect();
+        let (files, directories) = (array(&files), array(&directories));
+        let end = u8::try_from(files.len()).unwrap();
+        [files, directories, vec![end]].concat()
+    }
+
+    fn commit(root: Digest) -> Vec<u8> {
+        [&[0; 16][..], root.as_bytes(), &[0; 32], &[48, 2, 1, 0, 0, 0]].concat()
+    }
+
+    fn files(objects: &[Vec<u8>], limits: &Limits) -> Result<Vec<String>, Unusable> {
+        let [commit, ..] = objects else { panic!("no commit") };
+        let label = Digest::of(commit).hex();
+        let objects: Objects = objects.iter().cloned().collect();
+        let files = objects.files(&label, limits, &|path| !path.ends_with(b"other"))?;
+        Ok(files.into_iter().map(|file| String::from_utf8(file.path).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_commit_lists_what_layers_have() {
+        let etc = directory(&["os-release"], &[]);
+        let usr = directory(&["a", "other"], &[("etc", Digest::of(&etc))]);
+        let root = directory(&["bin"], &[("sysroot", Digest::of(b"x")), ("usr", Digest::of(&usr))]);
+        let objects = [commit(Digest::of(&root)), root, usr, etc];
+        let found = files(&objects, &Limits::default()).unwrap();
+        assert_eq!(found, ["bin", "usr/a", "etc/os-release"]);
+        let digest = Digest::of(b"contents").hex();
+        let expected =
+            format!("sysroot/ostree/repo/objects/{}/{}.file", &digest[..2], &digest[2..]);
+        assert_eq!(object_path(Digest::of(b"contents")), expected.as_bytes());
+    }
+
+    /// Objects that are missing, others, no `GVariant`s of their types, or that say what no layer
+    /// has.
+    #[test]
+    fn named_rejects() {
+        let limits = Limits { depth: 2, entries: 3, path: 9, ..Limits::default() };
+        let of_root = |root: Vec<u8>| files(&[commit(Digest::of(&root)), root], &limits);
+        let good = directory(&["a"], &[]);
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        let digest = Digest::of(b"");
+        let short = {
+            let mut file = tuple(b"a", &[digest]);
+            file.remove(5);
+            let files = array(&[file]);
+            let end = u8::try_from(files.len()).unwrap();
+            [files, vec![end]].concat()
+        };
+        let short_root = {
+            let mut bytes = commit(digest);
+            bytes[80] = 47;
+            bytes
+        };
+        let empty = directory(&[], &[]);
+        let one = directory(&[], &[("a", Digest::of(&empty))]);
+        let two = directory(&[], &[("a", Digest::of(&one))]);
+        let deep = files(&[commit(Digest::of(&two)), two, one, empty], &limits);
+        for (found, expected) in [
+            (files(&[commit(digest)], &limits), format!("found no object {digest}")),
+            (files(&[b"x".to_vec()], &limits), "found a bad commit".to_owned()),
+            (files(&[short_root], &limits), "found a bad commit".to_owned()),
+            (of_root(Vec::new()), "found a bad directory".to_owned()),
+            (of_root(changed(good.len() - 1, 200)), "found a bad directory".to_owned()),
+            (of_root(changed(good.len() - 2, 200)), "found a bad directory".to_owned()),
+            (of_root(changed(good.len() - 3, 0)), "found a bad directory".to_owned()),
+            (of_root(changed(1, 1)), "found a bad directory".to_owned()),
+            (of_root(short), "found a bad directory".to_owned()),
+            (of_root(directory(&["a/b"], &[])), "found a bad name".to_owned()),
+            (of_root(directory(&[".."], &[])), "found a bad name".to_owned()),
+            (of_root(directory(&[""], &[])), "found a bad name".to_owned()),
+            (of_root(directory(&[".wh.a"], &[])), "found a bad name".to_owned()),
+            (of_root(directory(&[], &[("etc", digest)])), "found a bad name".to_owned()),
+            (
+                of_root(directory(&["a", "b", "c", "d"], &[])),
+                "found more than the limit entries allows".to_owned(),
+            ),
+            (
+                of_root(directory(&["0123456789"], &[])),
+                "found more than the limit path allows".to_owned(),
+            ),
+            (deep, "found more than the limit depth allows".to_owned()),
+        ] {
+            assert_eq!(found.unwrap_err().to_string(), expected);
+        }
+        let objects: Objects = [good].into_iter().collect();
+        let label = objects.files("main", &limits, &|_| true);
+        assert!(matches!(label, Err(Unusable::Label)));
+    }
+
+    #[test]
+    fn packages_tell_where_to_look_first() {
+        for (components, path) in [
+            ("setup,selinux-policy-targeted", "etc/selinux/targeted/contexts/files/file_contexts"),
+            ("fedora-release-common", "usr/lib/os-release"),
+            ("centos-stream-release", "usr/lib/os.release.d/os-release-x"),
+            ("filesystem,setup", "etc/passwd"),
+            ("filesystem", "usr/sbin"),
+            ("alternatives", "etc/alternatives/editor"),
+        ] {
+            assert!(may_own(components, path.as_bytes()), "{path}");
+            assert!(!may_own("firefox,kernel-core", path.as_bytes()), "{path}");
+        }
+        assert!(!may_own("filesystem,setup", b"usr/share/doc"));
+        assert!(is_unpackaged("initramfs,rpmostree-unpackaged-content"));
+    }
+}

@@ -1,0 +1,212 @@
+//! A listing that is made of a whole layer, and contents that are added to one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use super::listing::{Builder, Key, Listing};
+use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
+use super::view::LINK_ROUNDS;
+use super::{Error, is_foreseen};
+use crate::layer::{ScanError, ScanKind, scan};
+use crate::limits::Limits;
+use crate::oci::Digest;
+use crate::verify::{Blob, Verified};
+
+/// Makes a listing of a whole layer. It is there only after the layer's digest and `diff_id` were
+/// compared, and every entry was read.
+pub(super) fn listing(
+    blob: &Verified<Blob>,
+    key: Key,
+    limits: &Limits,
+) -> Result<Listing, ScanError<Error>> {
+    let mut builder = Builder::new(key).map_err(damage)?;
+    scan(blob, limits, &mut |entry, contents| {
+        let wanted = is_foreseen(entry.path);
+        builder.scanned(entry, contents, wanted, limits).map_err(Damage::from)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let listing = builder.finish().map_err(damage)?;
+    let targets = targets(&listing, limits).map_err(ScanError::Visitor)?;
+    if targets.is_empty() {
+        return Ok(listing);
+    }
+    with_contents(&listing, blob, &targets, limits)
+}
+
+/// What the hard links lead to whose contents may be asked for: on an ostree base objects (R29).
+fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Error> {
+    let mut links = BTreeMap::new();
+    listing.walk::<Error>(limits, &mut |record| {
+        if let Record::Entry(Entry { path, kind, .. }) = record
+            && is_foreseen(&path)
+        {
+            match kind {
+                EntryKind::HardLink(target) => links.insert(path, target),
+                EntryKind::Whiteout | EntryKind::Opaque => None,
+                _ => links.remove(&path),
+            };
+        }
+        Ok(())
+    })?;
+    let mut targets: BTreeSet<_> = links.into_values().collect();
+    for _ in 0..LINK_ROUNDS {
+        let mut more = BTreeSet::new();
+        listing.walk::<Error>(limits, &mut |record| {
+            if let Record::Entry(Entry { path, kind: EntryKind::HardLink(target), .. }) = record
+                && targets.contains(&path)
+                && !targets.contains(&target)
+            {
+                more.insert(target);
+            }
+            Ok(())
+        })?;
+        if more.is_empty() {
+            break;
+        }
+        targets.extend(more);
+    }
+    Ok(targets)
+}
+
+/// A listing with the contents of more of its files, as far as limits allow.
+pub(super) fn with_contents(
+    listing: &Listing,
+    blob: &Verified<Blob>,
+    paths: &BTreeSet<Vec<u8>>,
+    limits: &Limits,
+) -> Result<Listing, ScanError<Error>> {
+    let mut missing = Missing::of(listing, paths, limits).map_err(ScanError::Visitor)?;
+    let found = missing.read_numbered(blob, limits)?;
+    listing.with_contents(found, limits).map_err(damage)
+}
+
+/// Files of a layer whose contents its listing lacks.
+pub(super) struct Missing {
+    /// The number of each one's last entry, from 1, and the digest of its contents.
+    pub files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
+    /// Bytes of all contents that are known.
+    text: u64,
+}
+
+impl Missing {
+    /// Those of `paths` that are missing, and not longer than the limit.
+    pub fn of(
+        listing: &Listing,
+        paths: &BTreeSet<Vec<u8>>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let mut missing = Self { files: BTreeMap::new(), text: 0 };
+        let mut number = 0_u64;
+        listing.walk::<Error>(limits, &mut |record| {
+            match record {
+                Record::Entry(Entry { path, kind, .. }) => {
+                    number += 1;
+                    if matches!(kind, EntryKind::Whiteout | EntryKind::Opaque) {
+                        return Ok(());
+                    }
+                    if let EntryKind::Regular(Regular { contents: Some(bytes), .. }) = &kind {
+                        missing.text = missing.text.saturating_add(to_u64(bytes.len()));
+                    }
+                    match kind {
+                        EntryKind::Regular(Regular { size, digest, contents: None })
+                            if size <= limits.text_file && paths.contains(&path) =>
+                        {
+                            missing.files.insert(path, (number, digest));
+                        }
+                        _ => _ = missing.files.remove(&path),
+                    }
+                }
+                Record::Contents { path, bytes } => {
+                    missing.text = missing.text.saturating_add(to_u64(bytes.len()));
+                    missing.files.remove(&path);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(missing)
+    }
+
+    /// Reads them from a layer of which the listing was made, until the last of them.
+    fn read_numbered(
+        &mut self,
+        blob: &Verified<Blob>,
+        limits: &Limits,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
+        let mut numbers: BTreeSet<u64> = self.files.values().map(|(number, _)| *number).collect();
+        let (mut found, mut number) = (BTreeMap::new(), 0_u64);
+        if !numbers.is_empty() {
+            scan(blob, limits, &mut |entry, contents| {
+                number += 1;
+                if numbers.remove(&number) {
+                    let path = entry.path.to_vec();
+                    found.insert(path.clone(), self.read(path, contents, limits)?);
+                }
+                let is_done = numbers.is_empty();
+                Ok(if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Reads them from a layer whose listing is of its table of contents.
+    pub fn read_all(
+        &mut self,
+        blob: &Verified<Blob>,
+        limits: &Limits,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
+        let mut found = BTreeMap::new();
+        scan(blob, limits, &mut |entry, contents| {
+            if let ScanKind::Regular { size } = entry.kind
+                && size <= limits.text_file
+                && self.files.contains_key(entry.path)
+            {
+                let path = entry.path.to_vec();
+                found.insert(path.clone(), self.read(path, contents, limits)?);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (path, bytes) in &found {
+            let digest = Digest::of(bytes);
+            if let Some((_, Some(expected))) = self.files.get(path)
+                && *expected != digest
+            {
+                let (path, found, expected) = (path.clone(), digest, *expected);
+                return Err(ScanError::Visitor(Error::Contents { path, found, expected }));
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(
+        &mut self,
+        path: Vec<u8>,
+        contents: &mut dyn Read,
+        limits: &Limits,
+    ) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        if let Err(error) = contents.read_to_end(&mut bytes) {
+            return Err(Error::Read { path, error });
+        }
+        self.count(&path, &bytes, limits)?;
+        Ok(bytes)
+    }
+
+    /// Counts contents that were found.
+    pub fn count(&mut self, path: &[u8], bytes: &[u8], limits: &Limits) -> Result<(), Error> {
+        self.text = self.text.saturating_add(to_u64(bytes.len()));
+        let (size, maximum) = (self.text, limits.text_file.saturating_mul(TEXT_FILES));
+        if size > maximum {
+            return Err(Error::TooMuch { path: path.to_vec(), size, maximum });
+        }
+        Ok(())
+    }
+}
+
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn damage(damage: impl Into<Damage>) -> ScanError<Error> {
+    ScanError::Visitor(Error::Listing(damage.into()))
+}

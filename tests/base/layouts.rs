@@ -1,0 +1,60 @@
+//! Where distributions have their os-release and policy, each read twice: the second time from the
+//! cache.
+
+use crate::common::need;
+use crate::common::tarball::Tarball;
+use crate::{Shop, extension, image};
+
+const CONTEXTS: &[u8] = b"/.*\tsystem_u:object_r:default_t:s0\n\
+    /usr(/.*)?\tsystem_u:object_r:usr_t:s0\n/usr/bin(/.*)?\tsystem_u:object_r:bin_t:s0\n";
+
+/// A policy of a type, with its places below `root`.
+fn policy(tar: Tarball, root: &str, kind: &str) -> Tarball {
+    tar.file(
+        &format!("{root}/config"),
+        format!("SELINUX=enforcing\nSELINUXTYPE={kind}\n").as_bytes(),
+    )
+    .file(&format!("{root}/{kind}/contexts/files/file_contexts"), CONTEXTS)
+    .file(&format!("{root}/{kind}/contexts/files/file_contexts.subs_dist"), b"/usr/sbin /usr/bin\n")
+}
+
+#[test]
+fn every_layout_is_read_the_same_from_the_cache() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let cache = shop.cache();
+    let link = |tar: Tarball| tar.symlink("etc/os-release", "../usr/lib/os-release");
+    let release = |tar: Tarball, text: &str| link(tar).file("usr/lib/os-release", text.as_bytes());
+    let centos = release(Tarball::new(), "ID=\"centos\"\nVERSION_ID=\"10\"\n");
+    let debian = release(Tarball::new(), "ID=debian\nVERSION_ID=\"13\"\n");
+    let suse = "ID=\"opensuse-tumbleweed\"\nVERSION_ID=\"20260101\"\n";
+    let variant = Tarball::new()
+        .symlink("usr/lib/os-release", "os.release.d/os-release-kinoite")
+        .file("usr/lib/os.release.d/os-release-kinoite", b"ID=fedora\nVERSION_ID=43\n");
+    // Nobody could foresee this place: its contents are added to the listing.
+    let elsewhere = Tarball::new()
+        .symlink("usr/lib/os-release", "../share/release/this")
+        .file("usr/share/release/this", b"ID=other\nVERSION_ID=2\n");
+    for (name, base, id, label) in [
+        ("centos", policy(centos, "etc/selinux", "targeted"), "centos", "bin_t"),
+        ("debian", policy(debian.clone(), "etc/selinux", "default"), "debian", "bin_t"),
+        (
+            "suse",
+            policy(release(Tarball::new(), suse), "usr/etc/selinux", "targeted"),
+            "opensuse-tumbleweed",
+            "bin_t",
+        ),
+        ("fedora", policy(link(variant), "etc/selinux", "targeted"), "fedora", "bin_t"),
+        ("other", policy(link(elsewhere), "etc/selinux", "minimum"), "other", "bin_t"),
+        ("none", debian, "debian", ""),
+    ] {
+        shop.push(name, &image(&[base.finish(), extension(b"tool")]));
+        let selinux = if label.is_empty() { "--selinux=none" } else { "--selinux=image" };
+        let (made, first) = shop.convert(name, &[&cache, selinux]);
+        let (again, second) = shop.convert(name, &[&cache, selinux]);
+        assert!(made == again && second < first, "{name}: {first}, then {second}");
+        let dump = shop.work.run(["dump", "tool.raw"]).stdout;
+        assert!(dump.contains(label), "{name}: {dump}");
+        let explained = shop.work.run(["explain", "tool.raw"]).stdout;
+        assert!(explained.contains(id), "{name}: {explained}");
+    }
+}
