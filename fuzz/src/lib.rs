@@ -32,6 +32,7 @@ pub mod json;
 pub mod layer;
 pub mod os_release;
 pub mod policy_json;
+pub mod policy_module;
 pub mod public_key;
 pub mod reference;
 pub mod registries_conf;
@@ -61,6 +62,6 @@ macro_rules! targets {
 
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
-    layer, os_release, policy_json, public_key, reference, registries_conf, registries_d, repairs, scan, signature,
+    layer, os_release, policy_json, policy_module, public_key, reference, registries_conf, registries_d, repairs, scan, signature,
     trust_root,
 }

@@ -19,7 +19,8 @@ fn contexts() -> FileContexts {
 
 fn run_labelled(layer: &str) -> Result<Outcome, Error> {
     let contexts = contexts();
-    run(layer, &base(""), &SysextOptions { contexts: Some(&contexts), ..options() })
+    let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
+    run(layer, &base(""), &SysextOptions { labeller: Some(&lookup), ..options() })
 }
 
 fn label(done: &Outcome, path: &str) -> Option<String> {
