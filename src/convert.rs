@@ -278,7 +278,7 @@ impl Labelling {
         let mut from = format!("{from} ({})", after.policy_type);
         let before = base.lower_policy().unwrap_or(&after).clone();
         if let Some(used) = modules::add_contexts(&mut after, layer, limits, changes)? {
-            from = format!("{from} and the layer's policy modules ({used})");
+            from = format!("{from} and policy modules of the layer ({used})");
         }
         let contexts = FileContexts::parse(&after)?;
         Ok(Some(Self {

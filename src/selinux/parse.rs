@@ -7,9 +7,9 @@ use super::Error;
 use crate::escape::Escaped;
 
 /// Bytes of one policy file; Fedora's largest has 400 KiB.
-const MAX_BYTES: usize = 8 << 20;
+pub(super) const MAX_BYTES: usize = 8 << 20;
 /// Lines of one policy file; Fedora's largest has 6,500.
-const MAX_LINES: usize = 200_000;
+pub(super) const MAX_LINES: usize = 200_000;
 /// Bytes of one field (libselinux: `UINT16_MAX`).
 const MAX_FIELD: usize = 65_534;
 /// Bytes of a context: the kernel takes less than a page.

@@ -7,6 +7,10 @@ use std::process::Command;
 use oci2sysext::selinux::PolicyFiles;
 use oci2sysext::selinux::module::{Language, Merged, Module, ModuleError};
 
+use super::bulk::BulkJudge;
+use crate::common::command::Workdir;
+use crate::common::layout::{Image, Layout};
+use crate::common::tarball::{Tarball, gzip};
 use crate::common::{data, repository, tools};
 
 const CONTEXTS: &str = "etc/selinux/default/contexts/files/file_contexts";
@@ -86,6 +90,90 @@ fn modules_are_merged_as_by_semodule() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (ours, theirs) = (merged.file_contexts(), policy(root.path()).file_contexts);
     assert!(ours == theirs, "{}", difference(&ours, &theirs));
+
+    let after = policy(root.path());
+    labels_follow_modules(&before, &after, &compressed, &std::fs::read(&more).unwrap());
+}
+
+/// An extension that brings the modules is labelled as with the policy that `semodule` made of them,
+/// and so is one whose build has already rewritten the policy.
+fn labels_follow_modules(before: &PolicyFiles, after: &PolicyFiles, package: &[u8], cil: &[u8]) {
+    let judge = BulkJudge::newest().unwrap();
+    let base = policy_in(Tarball::new(), before).file("etc/os-release", b"ID=x\nVERSION_ID=1\n");
+    let base = base.finish();
+    let layer = Tarball::minimal()
+        .file("usr/bin/demo", b"")
+        .file("usr/bin/demo-x", b"")
+        .file("usr/lib/demo/secret/a", b"")
+        .symlink("usr/lib/demo/a12/x.y", "a")
+        .file("usr/lib/demo/none", b"")
+        .file("usr/lib/more/x", b"")
+        .file("usr/lib/more/y", b"")
+        .dir("usr/lib/inner/deep")
+        .file("etc/demo.conf", b"")
+        .file("usr/share/selinux/packages/default/demo.pp.bz2", package)
+        .file("usr/share/selinux/packages/more.cil", cil)
+        .file("usr/share/selinux/packages/mls/other.pp", b"for other hosts")
+        .file("usr/share/selinux/packages/bad.pp", b"no package");
+    for rewritten in [false, true] {
+        let mut layer = layer.clone();
+        if rewritten {
+            layer = policy_in(layer, after);
+        }
+        let layer = layer.finish();
+        let mut layout = Layout::new();
+        let blobs = [(gzip(&base), base.clone()), (gzip(&layer), layer)];
+        layout.add_image(&Image::of_blobs(&blobs));
+        let work = Workdir::new();
+        let reference = layout.reference();
+        let arguments = ["--insecure-skip-signature", "-o", "demo.raw", "--json", &reference];
+        let report = work.converts(arguments).json();
+        assert_eq!(
+            report["base"]["selinux"],
+            "image (default) and policy modules of the layer (2)"
+        );
+        let changes = report["changes"].to_string();
+        let lacks = if rewritten { 0 } else { 10 };
+        let note = format!("used for the labels: 11, of which the policy lacks {lacks}");
+        assert!(changes.contains(&note), "{changes}");
+        let warnings = report["warnings"].to_string();
+        for told in [
+            "load it on the host with semodule -i /usr/share/selinux/packages/default/demo.pp.bz2",
+            "restorecon -R -i /etc/demo.conf /var/lib/demo)",
+            "packages/bad.pp are not used for the labels: found 0x70206f6e, expected a policy package",
+            "the type demo_exec_t, which the base's policy does not mention",
+        ] {
+            assert!(warnings.contains(told), "{told} in {warnings}");
+        }
+        assert!(!warnings.contains("other.pp"), "{warnings}");
+
+        let labels = labels(&work.run(["dump", "demo.raw"]).stdout);
+        let asked: Vec<_> = labels.iter().map(|(path, mode, _)| (path.clone(), *mode)).collect();
+        let judged = judge.answers(after, &asked);
+        assert!(labels.len() > 20 && judged.iter().any(|label| label.contains("inner.more_t")));
+        for ((path, _, label), judged) in labels.iter().zip(judged) {
+            assert_eq!(*label, judged, "{path}");
+        }
+    }
+}
+
+/// An archive with the files of a policy.
+fn policy_in(tar: Tarball, policy: &PolicyFiles) -> Tarball {
+    tar.file("etc/selinux/config", b"SELINUXTYPE=default\n").file(CONTEXTS, &policy.file_contexts)
+}
+
+/// The paths of a dump as a policy is asked about them (R32), their modes and labels.
+fn labels(dump: &str) -> Vec<(String, u16, String)> {
+    let line = |line: &str| {
+        let fields: Vec<_> = line.split(' ').collect();
+        let path = fields[0].strip_prefix("/usr/etc").map(|below| format!("/etc{below}"));
+        let mode = u32::from_str_radix(fields[2].trim_start_matches('@'), 8).unwrap();
+        let label = fields.iter().find_map(|field| field.strip_prefix("security.selinux="));
+        let label = label.map_or("<<none>>", |label| label.strip_suffix("\\x00").unwrap());
+        let path = path.unwrap_or_else(|| fields[0].to_owned());
+        (path, u16::try_from(mode & 0o170_000).unwrap(), label.to_owned())
+    };
+    dump.lines().map(line).collect()
 }
 
 /// What only one of two texts has.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use oci2sysext::selinux::module::Merged;
 use oci2sysext::selinux::{FileContexts, Lookup, PolicyFiles};
 use pcre2::bytes::RegexBuilder;
 
@@ -187,6 +188,8 @@ fn real_policies_are_answered_as_by_libselinux() {
     let mut differences = 0;
     for (name, policy) in &policies {
         let contexts = FileContexts::parse(policy).unwrap();
+        let sorted = Merged::of(policy).unwrap().file_contexts();
+        assert!(sorted == policy.file_contexts, "{name} is not in libsepol's order");
         for (list, asked) in &lists {
             let asked = if asked.is_empty() { expansions(policy) } else { some_of(asked, PATHS) };
             let answers = newest.answers(policy, &asked);

@@ -19,9 +19,6 @@ use crate::escape::Escaped;
 /// Bytes of one line of file contexts: libsemanage reads longer ones in pieces (`PATH_MAX`).
 const MAX_LINE: usize = 4000;
 
-/// File contexts of a policy and of the modules that are added to it; Fedora has 6,500.
-const MAX_CONTEXTS: usize = 200_000;
-
 /// How a module is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -147,6 +144,16 @@ impl Module {
 }
 
 impl FileContext {
+    /// The length of its line, at most.
+    fn max_length(&self) -> usize {
+        let of_context = |context: &Context| {
+            let range = context.range.as_ref().map_or(0, String::len);
+            context.user_role_type.len().saturating_add(range)
+        };
+        let context = self.context.as_ref().map_or(0, of_context);
+        self.pattern.len().saturating_add(context).saturating_add(16)
+    }
+
     /// Whether it is one for home directories, which `genhomedircon` makes others of.
     fn is_template(&self) -> bool {
         let context = self.context.as_ref().map_or("", |context| &context.user_role_type);
@@ -165,6 +172,8 @@ pub struct Merged {
     mls: bool,
     /// The pattern, the file type, and the context.
     specs: Vec<(String, Kind, String)>,
+    /// Of the text, at most.
+    length: usize,
     /// Where in `specs` those of a pattern are.
     by_pattern: HashMap<(String, Kind), usize>,
 }
@@ -175,7 +184,7 @@ impl Merged {
     /// # Errors
     /// As [`FileContexts::parse`], but for patterns.
     pub fn of(policy: &PolicyFiles) -> Result<Self, super::Error> {
-        let mut merged = Self::default();
+        let mut merged = Self { length: policy.file_contexts.len(), ..Self::default() };
         for spec in parse::specs("file_contexts", &policy.file_contexts)? {
             let Spec { pattern, kind, context, .. } = spec?;
             if let Some(context) = context {
@@ -192,10 +201,16 @@ impl Merged {
     /// # Errors
     /// If one of them contradicts one that is here; then none are added.
     pub fn add(&mut self, module: &Module) -> Result<usize, ModuleError> {
+        let too_big = |limit: usize, unit| {
+            Err(ModuleError::TooBig { limit: u64::try_from(limit).unwrap_or(u64::MAX), unit })
+        };
         let before = self.specs.len();
-        if before.saturating_add(module.contexts.len()) > MAX_CONTEXTS {
-            let limit = u64::try_from(MAX_CONTEXTS).unwrap_or(u64::MAX);
-            return Err(ModuleError::TooBig { limit, unit: "file contexts" });
+        if before.saturating_add(module.contexts.len()) > parse::MAX_LINES {
+            return too_big(parse::MAX_LINES, "file contexts, the policy's included");
+        }
+        let length = module.contexts.iter().map(FileContext::max_length).sum();
+        if self.length.saturating_add(length) > parse::MAX_BYTES {
+            return too_big(parse::MAX_BYTES, "bytes of file contexts, the policy's included");
         }
         for FileContext { pattern, kind, context } in &module.contexts {
             let context = match context {
@@ -220,15 +235,15 @@ impl Merged {
                 }
             }
         }
+        self.length = self.length.saturating_add(length);
         Ok(self.specs.len().saturating_sub(before))
     }
 
     /// The text, in the order that libsepol gives it: what is more specific comes later.
     pub fn file_contexts(mut self) -> Vec<u8> {
-        self.specs.sort_by_cached_key(|(pattern, kind, _)| {
-            let (is_literal, stem, length) = specificity(pattern.as_bytes());
-            (is_literal, stem, length, *kind, pattern.clone())
-        });
+        self.specs.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        self.specs
+            .sort_by_cached_key(|(pattern, kind, _)| (specificity(pattern.as_bytes()), *kind));
         let mut text = String::new();
         for (pattern, kind, context) in &self.specs {
             for part in [pattern.as_str(), kind.code(), "\t", context, "\n"] {
