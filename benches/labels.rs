@@ -1,7 +1,8 @@
 //! How long a policy takes to compile, and how long its labels take to be found.
 //!
-//! `cargo bench --bench labels -- DIRECTORY LIST`: a directory with `file_contexts`, and a file with
-//! a mode in octal, a tab and a path on each line.
+//! `cargo bench --bench labels -- DIRECTORY LIST [once]`: a directory with `file_contexts`, and a file
+//! with a mode in octal, a tab and a path on each line. `once` does it once, for
+//! benches/selinux/compare.py to measure the whole process.
 
 #![expect(clippy::indexing_slicing, reason = "a broken benchmark may panic")]
 
@@ -15,16 +16,28 @@ const ROUNDS: usize = 9;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let [directory, list] = &arguments[..] else {
-        println!("not run: labels (expected DIRECTORY LIST)");
-        return;
+    let (directory, list, rounds) = match &arguments[..] {
+        [directory, list] => (directory, list, ROUNDS),
+        [directory, list, once] if once == "once" => (directory, list, 0),
+        _ => {
+            println!("not run: labels (expected DIRECTORY LIST [once])");
+            return;
+        }
     };
     let policy = policy(Path::new(directory));
     let text = std::fs::read(list).expect("a readable list");
     let paths: Vec<_> = text.split(|&byte| byte == b'\n').filter_map(path).collect();
 
+    if rounds == 0 {
+        let contexts = FileContexts::parse(&policy).expect("a good policy");
+        for &(path, mode) in &paths {
+            black_box(contexts.lookup(path, mode));
+        }
+        contexts.check().expect("a policy that can be matched");
+        return;
+    }
     let (mut parse, mut first, mut again) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let started = Instant::now();
         let contexts = FileContexts::parse(&policy).expect("a good policy");
         parse.push(started.elapsed());
@@ -39,7 +52,7 @@ fn main() {
     }
     let (parse, first, again) = (median(parse), median(first), median(again));
     let count = u32::try_from(paths.len()).expect("a list of less than 4 G paths").max(1);
-    println!("{count} paths, medians of {ROUNDS} rounds");
+    println!("{count} paths, medians of {rounds} rounds");
     println!("parse           {parse:?}");
     println!("lookups, first  {first:?}, {:?} each", first / count);
     println!("lookups, again  {again:?}, {:?} each", again / count);

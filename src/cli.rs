@@ -380,6 +380,10 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "image|host|DIR|none", default_value = "image")]
     #[arg(help_heading = "Extension")]
     pub selinux: String,
+    /// What looks labels up in the policy: this program, or this host's libselinux
+    #[cfg(feature = "libselinux")]
+    #[arg(long, value_enum, default_value_t = EngineArg::Own, help_heading = "Extension")]
+    pub selinux_engine: EngineArg,
     /// What becomes of paths that the layer deletes from its base
     #[arg(long, value_enum, default_value_t = WhiteoutsArg::Drop, help_heading = "Extension")]
     pub whiteouts: WhiteoutsArg,
@@ -428,6 +432,16 @@ pub enum FormatArg {
     Erofs,
     /// Metadata only; contents are shared between images in --objects
     Composefs,
+}
+
+/// What looks labels up.
+#[cfg(feature = "libselinux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// As libselinux 3.8 and newer, whatever this host has
+    Own,
+    /// As this host's libselinux; up to 3.7 it answers some paths otherwise
+    Libselinux,
 }
 
 /// How much of an image is read back.

@@ -10,13 +10,13 @@ use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
-use crate::layer::{self, ContentSink, LayerOptions};
+use crate::layer::{self, ContentSink, LayerOptions, Stored};
 use crate::oci::{Digest, ImageConfig, Reference, Resolved, Source};
 use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
-use crate::selinux::FileContexts;
-use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
+use crate::selinux::{FileContexts, Lookup, PolicyFiles};
+use crate::sysext::{self, Fates, PolicyChange, Repair, Sysext, SysextOptions, modules};
 use crate::tree::{Content, Tree};
 use crate::unnamed;
 use crate::verify::{Blob, LayerDescriptor, Verified};
@@ -198,18 +198,26 @@ impl VerifiedImage<'_> {
         blobs.progress.converting();
         self.warn_of_guess(&base, changes);
 
-        let (contexts, selinux) = file_contexts(request, &base)?;
-        let options = self.sysext_options(contexts.as_ref());
+        let labelling = Labelling::of(request, &base, &tree.tree, changes)?;
+        let lookup = labelling
+            .as_ref()
+            .map(|labelling| move |path: &[u8], file_type: u16| labelling.lookup(path, file_type));
+        let options = SysextOptions {
+            labeller: lookup.as_ref().map(|lookup| -> &sysext::Labeller<'_> { lookup }),
+            policy_change: labelling.as_ref().and_then(Labelling::policy_change),
+            ..self.sysext_options()
+        };
         let sysext = sysext::convert(tree, &base, &options, sink, changes)?;
-        if let Some(contexts) = &contexts {
-            contexts.check()?;
+        if let Some(labelling) = &labelling {
+            labelling.contexts.check()?;
         }
+        let selinux = labelling.as_ref().map_or("none", |labelling| &labelling.from);
         if let Some(warning) = self.bound.check_name(sysext.name_is_shipped())? {
             changes.warn("row 37", warning);
         }
         let release_file = Escaped(&sysext::release_path(sysext.name())).to_string();
         Ok(Extension {
-            base: report::Base::new(base.os_release(), selinux),
+            base: report::Base::new(base.os_release(), selinux.to_owned()),
             release: sysext.release().to_owned(),
             release_file,
             sysext,
@@ -237,7 +245,7 @@ impl VerifiedImage<'_> {
         }
     }
 
-    fn sysext_options<'c>(&self, contexts: Option<&'c FileContexts>) -> SysextOptions<'c> {
+    fn sysext_options(&self) -> SysextOptions<'_> {
         let of_extension = self.layers.iter().skip(self.boundary.lower).map(|layer| &**layer);
         let layer = layer::chain_id(of_extension).map(|id| id.to_string()).unwrap_or_default();
         let Request { image, extension, output, name, limits, .. } = self.request;
@@ -262,7 +270,8 @@ impl VerifiedImage<'_> {
             rename: image.checks.rename,
             unverified: matches!(image.trust, Trust::Nobody),
             limits: limits.clone(),
-            contexts,
+            labeller: None,
+            policy_change: None,
         }
     }
 }
@@ -306,18 +315,66 @@ impl base::Layers for Blobs<'_> {
 }
 
 /// The rules for labels, and where they are from.
-fn file_contexts(request: &Request, base: &Base) -> Result<(Option<FileContexts>, String)> {
-    let (files, from) = match &request.extension.labels {
-        Labels::None => return Ok((None, "none".to_owned())),
-        Labels::Image => (base.require_policy()?.clone(), "image".to_owned()),
-        Labels::Host => (base::policy::of_host(&request.limits)?, "host".to_owned()),
-        Labels::Directory(path) => {
-            let files = base::policy::of_directory(path, &request.limits)?;
-            (files, path.display().to_string())
+struct Labelling {
+    contexts: FileContexts,
+    from: String,
+    /// The policy without what the layer brings.
+    before: PolicyFiles,
+    after: PolicyFiles,
+    #[cfg(feature = "libselinux")]
+    libselinux: Option<crate::selinux::libselinux::Libselinux>,
+}
+
+impl Labelling {
+    /// None with `--selinux none`.
+    fn of<C>(
+        request: &Request,
+        base: &Base,
+        layer: &Tree<Stored<C>>,
+        changes: &mut Changes,
+    ) -> Result<Option<Self>> {
+        let limits = &request.limits;
+        let (mut after, from) = match &request.extension.labels {
+            Labels::None => return Ok(None),
+            Labels::Image => (base.require_policy()?.clone(), "image".to_owned()),
+            Labels::Host => (base::policy::of_host(limits)?, "host".to_owned()),
+            Labels::Directory(path) => {
+                (base::policy::of_directory(path, limits)?, path.display().to_string())
+            }
+        };
+        let mut from = format!("{from} ({})", after.policy_type);
+        let before = base.lower_policy().unwrap_or(&after).clone();
+        if let Some(used) = modules::add_contexts(&mut after, layer, limits, changes)? {
+            from = format!("{from} and policy modules of the layer ({used})");
         }
-    };
-    let contexts = FileContexts::parse(&files)?;
-    Ok((Some(contexts), format!("{from} ({})", files.policy_type)))
+        let contexts = FileContexts::parse(&after)?;
+        Ok(Some(Self {
+            #[cfg(feature = "libselinux")]
+            libselinux: (request.extension.by_libselinux)
+                .then(|| crate::selinux::libselinux::Libselinux::open(&after))
+                .transpose()
+                .map_err(image::Error::Io)?,
+            contexts,
+            from,
+            before,
+            after,
+        }))
+    }
+
+    fn lookup(&self, path: &[u8], file_type: u16) -> Lookup<'_> {
+        let label = self.contexts.lookup(path, file_type);
+        #[cfg(feature = "libselinux")]
+        if let Some(libselinux) = &self.libselinux {
+            return libselinux.lookup_instead(path, file_type, label);
+        }
+        label
+    }
+
+    /// What the layer makes of the policy, if anything.
+    fn policy_change(&self) -> Option<PolicyChange<'_>> {
+        let Self { before, after, .. } = self;
+        (before != after).then_some(PolicyChange { before, after })
+    }
 }
 
 /// An extension, and what the report says of it.

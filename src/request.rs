@@ -72,6 +72,9 @@ pub struct Extension {
     pub no_enable: Vec<String>,
     /// Where the labels come from.
     pub labels: Labels,
+    /// Whether libselinux looks them up.
+    #[cfg(feature = "libselinux")]
+    pub by_libselinux: bool,
 }
 
 /// Where the labels of files come from.
@@ -206,6 +209,8 @@ fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {
             "none" => Labels::None,
             directory => Labels::Directory(directory.into()),
         },
+        #[cfg(feature = "libselinux")]
+        by_libselinux: args.selinux_engine == crate::cli::EngineArg::Libselinux,
     })
 }
 

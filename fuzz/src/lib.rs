@@ -34,6 +34,7 @@ pub mod listing;
 pub mod os_release;
 pub mod ostree;
 pub mod policy_json;
+pub mod policy_module;
 pub mod public_key;
 pub mod reference;
 pub mod registries_conf;
@@ -65,6 +66,6 @@ macro_rules! targets {
 
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
-    layer, listing, os_release, ostree, policy_json, public_key, reference, registries_conf, registries_d, repairs,
-    scan, signature, stack, toc, trust_root,
+    layer, listing, os_release, ostree, policy_json, policy_module, public_key, reference, registries_conf,
+    registries_d, repairs, scan, signature, stack, toc, trust_root,
 }

@@ -19,10 +19,9 @@ use regex_automata::hybrid::dfa::{self, Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input, MatchKind};
-use regex_syntax::hir::Hir;
 
 use super::parse::{self, Kind, Spec};
-use super::pattern::Pattern;
+use super::pattern;
 use super::slow::{SlowPattern, Spent};
 use super::substitutions::Substitutions;
 use super::{Error, Lookup, PolicyFiles};
@@ -66,7 +65,7 @@ struct Node {
     /// In the order of the files.
     rules: Vec<Rule>,
     /// What the automaton is made of: the pattern after the stem, and the rule's index.
-    linear: Vec<(Hir, usize)>,
+    linear: Vec<(Box<[u8]>, usize)>,
     /// The whole pattern, and the rule's index.
     slow: Vec<(SlowPattern, usize)>,
     automaton: OnceLock<Option<DFA>>,
@@ -170,16 +169,20 @@ impl FileContexts {
         let kind = spec.kind;
         let label = spec.context.map(Box::from);
         if let Some(literal) = literal(spec.pattern.as_bytes()) {
-            self.literals.entry(literal.into()).or_default().push(Literal { kind, label, input });
+            self.literals.entry(literal.as_ref().into()).or_default().push(Literal {
+                kind,
+                label,
+                input,
+            });
             return Ok(());
         }
         let (index, rest) = self.node_for(spec.pattern.as_bytes());
         let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
         let rule = node.rules.len();
         node.rules.push(Rule { kind, label, order });
-        if let Some(pattern) = rest.and_then(Pattern::read) {
-            size.add_states(spec, pattern.cost)?;
-            node.linear.push((pattern.hir, rule));
+        if let Some((pattern, cost)) = rest.and_then(|rest| Some((rest, pattern::cost(rest)?))) {
+            size.add_states(spec, cost)?;
+            node.linear.push((pattern.into(), rule));
         } else {
             size.add_slow(spec)?;
             let slow = SlowPattern::new(spec.pattern).map_err(|problem| {
@@ -207,21 +210,22 @@ impl FileContexts {
                 continue;
             }
             let Some(stem) = literal(component) else { break };
-            node = self.child(node, stem);
+            node = self.child(node, &stem);
             rest = next;
             depth = depth.saturating_add(1);
         }
         if node == 0 { (node, Some(pattern)) } else { (node, plain.then_some(rest)) }
     }
 
-    fn child(&mut self, node: usize, stem: Vec<u8>) -> usize {
+    fn child(&mut self, node: usize, stem: &[u8]) -> usize {
         let new = self.nodes.len();
         let Some(node) = self.nodes.get_mut(node) else { return 0 };
-        let child = *node.children.entry(stem.into()).or_insert(new);
-        if child == new {
-            self.nodes.push(Node::default());
+        if let Some(&child) = node.children.get(stem) {
+            return child;
         }
-        child
+        node.children.insert(stem.into(), new);
+        self.nodes.push(Node::default());
+        new
     }
 
     /// The nodes on a path's way, root first.
@@ -308,14 +312,15 @@ impl Node {
     /// Built when it is first needed: many nodes never are.
     fn automaton(&self) -> Option<&DFA> {
         let build = || {
-            let patterns: Vec<_> = self.linear.iter().map(|(hir, _)| hir).collect();
+            let patterns: Option<Vec<_>> =
+                self.linear.iter().map(|(pattern, _)| pattern::read(pattern)).collect();
             let nfa = thompson::Compiler::new()
                 .configure(
                     thompson::Config::new()
                         .utf8(false)
                         .which_captures(thompson::WhichCaptures::None),
                 )
-                .build_many_from_hir(&patterns)
+                .build_many_from_hir(&patterns?)
                 .ok()?;
             dfa::Builder::new()
                 .configure(
@@ -412,9 +417,13 @@ impl Size {
 
 /// The text that a pattern stands for; None if it has meta characters, or escapes that
 /// libselinux does not take for plain ones.
-fn literal(pattern: &[u8]) -> Option<Vec<u8>> {
-    let mut literal = Vec::with_capacity(pattern.len());
-    let mut bytes = pattern.iter();
+fn literal(pattern: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let special = pattern.iter().position(|&byte| byte == b'\\' || is_meta(byte));
+    let Some((plain, rest)) = special.map(|at| pattern.split_at(at)) else {
+        return Some(pattern.into());
+    };
+    let mut literal = plain.to_vec();
+    let mut bytes = rest.iter();
     while let Some(&byte) = bytes.next() {
         literal.push(match byte {
             b'\\' => *bytes.next().filter(|&&byte| is_meta(byte) || b"-_,".contains(&byte))?,
@@ -422,7 +431,7 @@ fn literal(pattern: &[u8]) -> Option<Vec<u8>> {
             byte => byte,
         });
     }
-    Some(literal)
+    Some(literal.into())
 }
 
 fn is_meta(byte: u8) -> bool {
@@ -467,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_literal_is_recognised() {
-        assert_eq!(literal(br"/a\.b\-c\_d\,e"), Some(b"/a.b-c_d,e".to_vec()));
+        assert_eq!(literal(br"/a\.b\-c\_d\,e"), Some(b"/a.b-c_d,e".into()));
         assert_eq!(literal(br"/a\/b"), None);
         assert_eq!(literal(br"/a\"), None);
         assert_eq!(literal(b"/a.b"), None);

@@ -2,15 +2,17 @@
 //!
 //! Which answers it gives depends on its release (R31): only 3.8.1 and newer agree with ours.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::{fmt, fs};
 
 use selinux::label::{Labeler, back_end};
 
-use super::PolicyFiles;
+use super::{Lookup, PolicyFiles};
 
 /// `SELABEL_OPT_PATH` of `selinux/label.h`.
 const OPT_PATH: i32 = 3;
@@ -18,6 +20,8 @@ const OPT_PATH: i32 = 3;
 /// A policy, opened by libselinux.
 pub struct Libselinux {
     labeler: Labeler<back_end::File>,
+    /// Labels that our engine does not give.
+    others: Mutex<HashSet<&'static [u8]>>,
 }
 
 impl Libselinux {
@@ -30,7 +34,7 @@ impl Libselinux {
         let path = CString::new(file.as_os_str().as_bytes())?;
         let labeler = Labeler::new(&[(OPT_PATH, path.as_ptr().cast())], true)
             .map_err(|e| io::Error::other(e.to_string()))?;
-        Ok(Self { labeler })
+        Ok(Self { labeler, others: Mutex::default() })
     }
 
     /// The context of a path of a file with these type bits of `st_mode`. libselinux does not tell
@@ -39,6 +43,33 @@ impl Libselinux {
         let path = CString::new(path).ok()?;
         let context = self.labeler.look_up(&path, file_type.into()).ok()?;
         Some(context.to_c_string().ok()??.into_owned().into_bytes())
+    }
+}
+
+impl Libselinux {
+    /// Its own answer instead of `ours`, which tells what it does not: whether a path without a
+    /// label is so by a `<<none>>`.
+    pub fn lookup_instead<'a>(
+        &'a self,
+        path: &[u8],
+        file_type: u16,
+        ours: Lookup<'a>,
+    ) -> Lookup<'a> {
+        match (self.lookup(path, file_type), ours) {
+            (None, Lookup::None) => Lookup::None,
+            (None, _) => Lookup::NoMatch,
+            (Some(label), Lookup::Label(ours)) if label == ours => Lookup::Label(ours),
+            (Some(label), _) => {
+                let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = others.get(&*label).copied();
+                // Kept for ever: there are no more than a policy has.
+                Lookup::Label(known.unwrap_or_else(|| {
+                    let label: &'static [u8] = label.leak();
+                    others.insert(label);
+                    label
+                }))
+            }
+        }
     }
 }
 

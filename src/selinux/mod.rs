@@ -6,6 +6,7 @@
 mod engine;
 #[cfg(feature = "libselinux")]
 pub mod libselinux;
+pub mod module;
 mod parse;
 mod pattern;
 mod slow;

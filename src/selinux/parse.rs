@@ -7,9 +7,9 @@ use super::Error;
 use crate::escape::Escaped;
 
 /// Bytes of one policy file; Fedora's largest has 400 KiB.
-const MAX_BYTES: usize = 8 << 20;
+pub(super) const MAX_BYTES: usize = 8 << 20;
 /// Lines of one policy file; Fedora's largest has 6,500.
-const MAX_LINES: usize = 200_000;
+pub(super) const MAX_LINES: usize = 200_000;
 /// Bytes of one field (libselinux: `UINT16_MAX`).
 const MAX_FIELD: usize = 65_534;
 /// Bytes of a context: the kernel takes less than a page.
@@ -28,16 +28,16 @@ impl Place {
     }
 }
 
-/// The file type that a specification is for, or that a path has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The file type that a specification is for, or that a path has; in libsepol's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Any,
-    BlockDevice,
-    CharacterDevice,
-    Directory,
-    Fifo,
     Regular,
+    Directory,
+    CharacterDevice,
+    BlockDevice,
     Socket,
+    Fifo,
     Symlink,
 }
 
@@ -61,7 +61,21 @@ impl Kind {
         self == path || self == Self::Any || path == Self::Any
     }
 
-    fn of_code(code: &[u8]) -> Option<Self> {
+    /// As a line has it, with the tab before it.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Regular => "\t--",
+            Self::Directory => "\t-d",
+            Self::CharacterDevice => "\t-c",
+            Self::BlockDevice => "\t-b",
+            Self::Socket => "\t-s",
+            Self::Fifo => "\t-p",
+            Self::Symlink => "\t-l",
+        }
+    }
+
+    pub(super) fn of_code(code: &[u8]) -> Option<Self> {
         Some(match code {
             b"-b" => Self::BlockDevice,
             b"-c" => Self::CharacterDevice,
@@ -165,7 +179,7 @@ fn spec(place: Place, line: &[u8]) -> Result<Option<Spec<'_>>, Error> {
 
 /// Whether this looks like a context; which users, roles and types there are, only the policy's
 /// binary form could say.
-fn is_context(context: &[u8]) -> bool {
+pub(super) fn is_context(context: &[u8]) -> bool {
     context.len() <= MAX_CONTEXT
         && context.iter().all(u8::is_ascii_graphic)
         && context.split(|&byte| byte == b':').count() >= 3

@@ -11,36 +11,44 @@ const MAX_DEPTH: usize = 32;
 /// Automaton states of one pattern, roughly.
 const MAX_COST: usize = 20_000;
 
-/// A pattern that was read.
-#[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    pub hir: Hir,
-    /// About how many states it takes.
-    pub cost: usize,
+/// About how many states a pattern takes; None if it is one for PCRE2.
+pub(super) fn cost(text: &[u8]) -> Option<usize> {
+    Some(Reader { rest: text, builds: false }.all()?.cost)
 }
 
-impl Pattern {
-    /// Reads a pattern that has to match from start to end; None if it is one for PCRE2.
-    pub(super) fn read(text: &[u8]) -> Option<Self> {
-        let mut reader = Reader { rest: text };
-        let pattern = reader.concatenation(0)?;
-        reader.rest.is_empty().then_some(pattern)
-    }
+/// Reads a pattern that has to match from start to end; None if it is one for PCRE2.
+pub(super) fn read(text: &[u8]) -> Option<Hir> {
+    Reader { rest: text, builds: true }.all()?.hir
+}
 
-    fn one(hir: Hir) -> Self {
-        Self { hir, cost: 1 }
-    }
-
-    fn literal(byte: u8) -> Self {
-        Self::one(Hir::literal([byte]))
-    }
+/// A part of a pattern that was read.
+struct Part {
+    /// None where only the cost is wanted, which is all for most patterns of a policy.
+    hir: Option<Hir>,
+    cost: usize,
+    can_be_empty: bool,
 }
 
 struct Reader<'a> {
     rest: &'a [u8],
+    builds: bool,
 }
 
 impl Reader<'_> {
+    fn all(mut self) -> Option<Part> {
+        let part = self.concatenation(0)?;
+        self.rest.is_empty().then_some(part)
+    }
+
+    /// What matches one byte.
+    fn one(&self, hir: impl FnOnce() -> Hir) -> Part {
+        Part { hir: self.builds.then(hir), cost: 1, can_be_empty: false }
+    }
+
+    fn literal(&self, byte: u8) -> Part {
+        self.one(|| Hir::literal([byte]))
+    }
+
     fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
@@ -60,26 +68,28 @@ impl Reader<'_> {
     }
 
     /// Items up to the end, a bar or a closing parenthesis, which stay unread.
-    fn concatenation(&mut self, depth: usize) -> Option<Pattern> {
+    fn concatenation(&mut self, depth: usize) -> Option<Part> {
         let mut items = Vec::new();
         let mut cost = 1_usize;
+        let mut can_be_empty = true;
         while self.peek().is_some_and(|byte| !matches!(byte, b'|' | b')')) {
             let item = self.item(depth)?;
             let item = self.repeated(item)?;
             cost = cost.checked_add(item.cost).filter(|&cost| cost <= MAX_COST)?;
-            items.push(item.hir);
+            can_be_empty &= item.can_be_empty;
+            items.extend(item.hir);
         }
-        Some(Pattern { hir: Hir::concat(items), cost })
+        Some(Part { hir: self.builds.then(|| Hir::concat(items)), cost, can_be_empty })
     }
 
-    fn item(&mut self, depth: usize) -> Option<Pattern> {
+    fn item(&mut self, depth: usize) -> Option<Part> {
         match self.next()? {
-            b'.' => Some(Pattern::one(Hir::dot(Dot::AnyByte))),
+            b'.' => Some(self.one(|| Hir::dot(Dot::AnyByte))),
             b'[' => self.class(),
             b'(' => self.group(depth),
-            b'\\' => self.escaped().map(Pattern::literal),
+            b'\\' => self.escaped().map(|byte| self.literal(byte)),
             b'*' | b'+' | b'?' | b'{' | b'}' | b']' | b'^' | b'$' => None,
-            byte => Some(Pattern::literal(byte)),
+            byte => Some(self.literal(byte)),
         }
     }
 
@@ -88,7 +98,7 @@ impl Reader<'_> {
         self.next().filter(u8::is_ascii_punctuation)
     }
 
-    fn group(&mut self, depth: usize) -> Option<Pattern> {
+    fn group(&mut self, depth: usize) -> Option<Part> {
         if depth >= MAX_DEPTH || self.peek() == Some(b'*') {
             return None;
         }
@@ -97,18 +107,21 @@ impl Reader<'_> {
         }
         let mut branches = Vec::new();
         let mut cost = 1_usize;
+        let mut can_be_empty = false;
         loop {
             let branch = self.concatenation(depth.checked_add(1)?)?;
             cost = cost.checked_add(branch.cost)?;
-            branches.push(branch.hir);
+            can_be_empty |= branch.can_be_empty;
+            branches.extend(branch.hir);
             if !self.eat(b'|') {
                 break;
             }
         }
-        self.eat(b')').then(|| Pattern { hir: Hir::alternation(branches), cost })
+        let hir = self.builds.then(|| Hir::alternation(branches));
+        self.eat(b')').then_some(Part { hir, cost, can_be_empty })
     }
 
-    fn class(&mut self) -> Option<Pattern> {
+    fn class(&mut self) -> Option<Part> {
         let posix = self.peek().filter(|byte| matches!(byte, b'.' | b':' | b'='));
         let text = self.rest;
         let negated = self.eat(b'^');
@@ -146,16 +159,21 @@ impl Reader<'_> {
         if end > 0 && posix.is_some() && text.get(end).copied() == posix {
             return None;
         }
-        let mut class = ClassBytes::new(ranges);
-        if negated {
-            class.negate();
-        }
-        Some(Pattern::one(Hir::class(Class::Bytes(class))))
+        // A state has all ranges of its class.
+        let cost = ranges.len().div_ceil(4);
+        let class = self.one(|| {
+            let mut class = ClassBytes::new(ranges);
+            if negated {
+                class.negate();
+            }
+            Hir::class(Class::Bytes(class))
+        });
+        Some(Part { cost, ..class })
     }
 
     /// The item, repeated as the quantifier after it says. That one is greedy or lazy makes no
     /// difference to whether there is a match.
-    fn repeated(&mut self, item: Pattern) -> Option<Pattern> {
+    fn repeated(&mut self, item: Part) -> Option<Part> {
         let (min, max) = match self.peek() {
             Some(b'*') => (0, None),
             Some(b'+') => (1, None),
@@ -168,7 +186,7 @@ impl Reader<'_> {
     }
 
     /// `{n}`, `{n,}` or `{n,m}`; `{,n}`, spaces and other things differ between releases of PCRE2.
-    fn counted(&mut self, item: Pattern) -> Option<Pattern> {
+    fn counted(&mut self, item: Part) -> Option<Part> {
         self.next();
         let min = self.number()?;
         let max = if self.eat(b',') {
@@ -189,19 +207,20 @@ impl Reader<'_> {
         str::from_utf8(digits).ok()?.parse().ok().filter(|&number| number <= 1000)
     }
 
-    fn repetition(&mut self, item: Pattern, min: u32, max: Option<u32>) -> Option<Pattern> {
+    fn repetition(&mut self, item: Part, min: u32, max: Option<u32>) -> Option<Part> {
         self.eat(b'?');
         if matches!(self.peek(), Some(b'*' | b'+' | b'?' | b'{')) {
             return None;
         }
         // How a loop over nothing ends is a matter of dialect.
-        if max != Some(1) && item.hir.properties().minimum_len() == Some(0) {
+        if max != Some(1) && item.can_be_empty {
             return None;
         }
         let times = usize::try_from(max.unwrap_or(min)).ok()?.checked_add(1)?;
         let cost = item.cost.checked_mul(times).filter(|&cost| cost <= MAX_COST)?;
-        let sub = Box::new(item.hir);
-        Some(Pattern { hir: Hir::repetition(Repetition { min, max, greedy: true, sub }), cost })
+        let repeated = |sub| Hir::repetition(Repetition { min, max, greedy: true, sub });
+        let hir = item.hir.map(|hir| repeated(Box::new(hir)));
+        Some(Part { hir, cost, can_be_empty: min == 0 || item.can_be_empty })
     }
 }
 
@@ -211,13 +230,15 @@ mod tests {
     use proptest::prelude::*;
     use regex_automata::{Anchored, Input, MatchKind, nfa::thompson};
 
-    use super::Pattern;
+    use super::{cost, read};
 
     fn linear(pattern: &str, text: &[u8]) -> Option<bool> {
-        let pattern = Pattern::read(pattern.as_bytes())?;
+        let hir = read(pattern.as_bytes());
+        assert_eq!(hir.is_some(), cost(pattern.as_bytes()).is_some(), "{pattern:?}");
+        let hir = hir?;
         let nfa = thompson::Compiler::new()
             .configure(thompson::Config::new().utf8(false))
-            .build_from_hir(&pattern.hir)
+            .build_from_hir(&hir)
             .unwrap();
         let dfa = regex_automata::hybrid::dfa::Builder::new()
             .configure(regex_automata::hybrid::dfa::Config::new().match_kind(MatchKind::All))
@@ -282,9 +303,9 @@ mod tests {
             "(?>a)",
             "a?{2}",
         ] {
-            assert!(Pattern::read(pattern.as_bytes()).is_none(), "{pattern:?}");
+            assert!(read(pattern.as_bytes()).is_none(), "{pattern:?}");
         }
-        assert!(Pattern::read("(".repeat(100).as_bytes()).is_none());
+        assert!(read("(".repeat(100).as_bytes()).is_none());
     }
 
     #[test]
@@ -301,6 +322,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_class_costs_what_its_states_take() {
+        assert_eq!(cost(b"[a-z]{10}"), Some(12));
+        assert_eq!(cost(b"[aceg_i]{10}"), Some(23));
+        assert_eq!(
+            cost(b"[abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ]{1000}"),
+            Some(13_014)
+        );
     }
 
     fn patterns() -> impl Strategy<Value = String> {

@@ -19,6 +19,8 @@ const FEW_STEPS: u64 = 1000;
 const MANY_STEPS: u64 = 1_000_000;
 /// Steps of all attempts, in units of [`FEW_STEPS`]: about a minute.
 const BUDGET: u64 = 10_000_000;
+/// KiB of memory of one run: each step back remembers all groups of the pattern.
+const MEMORY: u32 = 64 << 10;
 /// `PCRE2_ERROR_MATCHLIMIT`
 const MATCH_LIMIT: i32 = -47;
 
@@ -92,9 +94,10 @@ impl SlowPattern {
     }
 }
 
-/// As libselinux does, with a limit that the pattern itself can only lower.
+/// As libselinux does, with limits that the pattern itself can only lower.
 fn compile(text: &str, steps: u64) -> Result<Regex, pcre2::Error> {
-    RegexBuilder::new().dotall(true).build(&format!("(*LIMIT_MATCH={steps})^{text}$"))
+    let limits = format!("(*LIMIT_MATCH={steps})(*LIMIT_HEAP={MEMORY})");
+    RegexBuilder::new().dotall(true).build(&format!("{limits}^{text}$"))
 }
 
 #[cfg(test)]
@@ -128,5 +131,16 @@ mod tests {
         assert_eq!(hopeless.is_match(path.as_bytes(), &spent), None);
         assert!(matches!(spent.check(), Err(Error::TooSlow { .. })));
         assert_eq!(hard.is_match(b"/", &spent), None);
+    }
+
+    #[test]
+    fn a_pattern_that_takes_too_much_memory_ends_all() {
+        let spent = Spent::default();
+        let pattern = format!("/(?=a){}(?:(a)|b)*[^a]", "()".repeat(1900));
+        let hungry = SlowPattern::new(&pattern).unwrap();
+        assert_eq!(hungry.is_match(b"/ab", &spent), Some(true));
+        // A gigabyte, without the limit.
+        assert_eq!(hungry.is_match(format!("/{}", "a".repeat(4000)).as_bytes(), &spent), None);
+        assert!(matches!(spent.check(), Err(Error::TooSlow { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! What becomes of a path of a layer, before anything but its name is known: whether its
 //! contents are stored at once, kept until the transforms have looked at it, or never read.
 
-use super::rules;
+use super::{modules, rules};
 use crate::layer::Fate;
 use crate::tree::{is_within, split};
 
@@ -38,7 +38,7 @@ impl Fates {
     }
 }
 
-/// Whether later rooms read the contents: policy (R30), units (R22), accounts (R24), what makes
+/// Whether later rooms read the contents: policy (R30) and its modules (R34), units (R22), accounts (R24), what makes
 /// files (R25), release files (row 69).
 fn is_read(path: &[u8]) -> bool {
     let accounts = |name: &[u8]| {
@@ -54,6 +54,7 @@ fn is_read(path: &[u8]) -> bool {
                 }))
     };
     rules::below_etc(path).is_some_and(|below| accounts(below) || policy(below))
+        || modules::is_module(path)
         || is_within(path, rules::RELEASE_DIRECTORY)
         || is_within(path, rules::SYSUSERS)
         || is_within(path, rules::TMPFILES)
@@ -83,6 +84,8 @@ mod tests {
             ("usr/lib/systemd/system/a.service", Fate::Hold),
             ("usr/lib/systemd/system/a.service.d/a.conf", Fate::Keep),
             ("usr/etc/passwd", Fate::Hold),
+            ("usr/share/selinux/packages/demo.pp.bz2", Fate::Hold),
+            ("usr/share/selinux/devel/Makefile", Fate::Keep),
             ("etc/shadow", Fate::Hold),
             ("etc/.pwd.lock", Fate::Drop),
             ("etc/shadow.bak", Fate::Drop),

@@ -7,6 +7,7 @@ mod fate;
 mod keep;
 mod labels;
 mod merge;
+pub mod modules;
 mod options;
 mod parents;
 mod release;
@@ -24,7 +25,8 @@ mod tests;
 
 pub use error::Error;
 pub use fate::Fates;
-pub use options::{SysextOptions, Whiteouts};
+pub use labels::Labeller;
+pub use options::{PolicyChange, SysextOptions, Whiteouts};
 pub use release::{check_name, image_name, release_path};
 pub use repairs::{Repair, Repairs};
 pub use timestamps::created;
@@ -105,11 +107,10 @@ pub fn convert<S: ContentSink>(
     repairs::owners(&work, base, &options.limits, changes);
     let release = release::run(&mut work, base, options, changes)?;
     timestamps::clamp(&mut work.tree, options.latest);
-    if let Some(contexts) = options.contexts {
-        let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
-        let types = labels::apply(&mut work.tree, &lookup, changes)?;
-        if let Some(policy) = base.lower_policy() {
-            labels::warn_of_new_types(&types, policy, changes);
+    if let Some(labeller) = options.labeller {
+        let types = labels::apply(&mut work.tree, labeller, changes)?;
+        if let Some(PolicyChange { before, .. }) = options.policy_change {
+            labels::warn_of_new_types(&types, before, changes);
         }
     }
     let tree = settle::run(work.tree, sink)?;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::Repairs;
+use super::{Labeller, Repairs};
 use crate::limits::Limits;
 use crate::oci::Platform;
-use crate::selinux::FileContexts;
+use crate::selinux::PolicyFiles;
 use crate::tree::Timestamp;
 
 /// How a layer is turned into an extension.
@@ -53,7 +53,18 @@ pub struct SysextOptions<'a> {
     /// How much of a file is read.
     pub limits: Limits,
     /// Says how files are labelled; none with `--selinux none`.
-    pub contexts: Option<&'a FileContexts>,
+    pub labeller: Option<&'a Labeller<'a>>,
+    /// What the layer makes of the policy that the labels are from, if it changes it (R34).
+    pub policy_change: Option<PolicyChange<'a>>,
+}
+
+/// A policy, without and with what the layer brings.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyChange<'a> {
+    /// What a host has that has not loaded the layer's modules.
+    pub before: &'a PolicyFiles,
+    /// What gives the labels.
+    pub after: &'a PolicyFiles,
 }
 
 impl SysextOptions<'_> {
@@ -80,7 +91,8 @@ impl SysextOptions<'_> {
             no_enable: Vec::new(),
             unverified: false,
             limits: Limits::default(),
-            contexts: None,
+            labeller: None,
+            policy_change: None,
         }
     }
 }
@@ -90,7 +102,7 @@ impl fmt::Debug for SysextOptions<'_> {
         f.debug_struct("SysextOptions")
             .field("name", &self.name)
             .field("platform", &self.platform)
-            .field("contexts", &self.contexts.is_some())
+            .field("labels", &self.labeller.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -33,10 +33,18 @@ const META: [&str; 21] = [
 ];
 
 /// xorshift64*
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            random.below(2);
+        }
+        random
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -44,22 +52,18 @@ impl Random {
         usize::try_from(number).unwrap() % end
     }
 
-    fn one_in(&mut self, end: usize) -> bool {
+    pub fn one_in(&mut self, end: usize) -> bool {
         self.below(end) == 0
     }
 
-    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+    pub fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
         list[self.below(list.len())]
     }
 }
 
 /// The policy and the questions of a seed.
 pub fn case(seed: u64) -> (PolicyFiles, Vec<Question>) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    for _ in 0..8 {
-        random.below(2);
-    }
-    let random = &mut random;
+    let random = &mut Random::new(seed);
     let mut types = 0;
     let rules = 1 + random.below(8);
     let file_contexts = file(random, rules, &mut types);

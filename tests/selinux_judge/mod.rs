@@ -1,6 +1,10 @@
 //! libselinux's own answers, by its `selabel_lookup`, and policies to ask about.
 
+pub mod bulk;
+pub mod expansions;
 pub mod generator;
+mod modules;
+mod real;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,7 +11,7 @@ use oci2sysext::limits::Limits;
 use oci2sysext::oci::Platform;
 use oci2sysext::report::Changes;
 use oci2sysext::selinux::FileContexts;
-use oci2sysext::sysext::{self, Fates, Repair, Sysext, SysextOptions};
+use oci2sysext::sysext::{self, Fates, Labeller, Repair, Sysext, SysextOptions};
 use oci2sysext::tree::{Timestamp, split};
 use oci2sysext::verify::{Blob, Verified};
 
@@ -104,7 +104,11 @@ impl Image {
         } else {
             None
         };
-        let options = SysextOptions { contexts: contexts.as_ref(), ..options.clone() };
+        let lookup = contexts
+            .as_ref()
+            .map(|contexts| move |path: &[u8], file_type: u16| contexts.lookup(path, file_type));
+        let labeller = lookup.as_ref().map(|lookup| -> &Labeller<'_> { lookup });
+        let options = SysextOptions { labeller, ..options.clone() };
         let fates =
             Fates { keep_caches: options.keep_caches, state: options.repairs.has(Repair::State) };
         let layer_options = LayerOptions {

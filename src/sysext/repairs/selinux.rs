@@ -11,14 +11,8 @@ use crate::base::Base;
 use crate::escape::Escaped;
 use crate::report::Changes;
 use crate::sysext::work::Work;
-use crate::sysext::{Error, SysextOptions};
+use crate::sysext::{Error, PolicyChange, SysextOptions, modules};
 use crate::tree::{Content, components, is_within, split};
-
-/// Where packages leave their modules, for one type of policy or for all.
-const MODULES: &[u8] = b"usr/share/selinux";
-
-/// Types of policies that have directories of their own there.
-const TYPES: [&[u8]; 4] = [b"targeted", b"mls", b"minimum", b"default"];
 
 /// Looks for policy modules and rewritten policies before anything of the layer is dropped.
 pub(super) fn run<C>(
@@ -28,25 +22,16 @@ pub(super) fn run<C>(
     plan: &mut Plan,
     changes: &mut Changes,
 ) -> Result<(), Error> {
-    let policy_type = base.policy().map(|policy| policy.policy_type.as_bytes());
-    let mut rewritten = None;
-    let mut modules = Vec::new();
-    for entry in work.tree.walk() {
-        if !matches!(entry.inode.content, Content::Regular(_)) {
-            continue;
-        }
-        if is_module(&entry.path) {
-            if is_of_type(&entry.path, policy_type) {
-                modules.push([b"/", &entry.path[..]].concat());
-            }
-        } else if rewritten.is_none() && is_policy(&entry.path) {
-            rewritten = Some(entry.path);
-        }
-    }
+    let policy_type = base.policy().map(|policy| &*policy.policy_type);
+    let is_file = |content: &_| matches!(content, Content::Regular(_));
+    let mut files = work.tree.walk().filter(|entry| is_file(&entry.inode.content));
+    let rewritten = files.find(|entry| is_policy(&entry.path)).map(|entry| entry.path);
+    let modules = modules::paths(&work.tree, policy_type).into_iter();
+    let mut modules: Vec<_> = modules.map(|path| [b"/", &path[..]].concat()).collect();
     if modules.is_empty() && rewritten.is_none() {
         return Ok(());
     }
-    let relabel = format!("restorecon -R -i {}", relabelled(base).join(" "));
+    let relabel = format!("restorecon -R -i {}", relabelled(options.policy_change).join(" "));
     if let Some(path) = rewritten {
         let path = Escaped(&path);
         changes.warn(
@@ -131,11 +116,6 @@ ExecStart=/bin/sh -c '{{ semodule -lfull --checksum; sha256sum "$$@"; }} >"$$STA
     )
 }
 
-fn is_module(path: &[u8]) -> bool {
-    is_within(path, MODULES)
-        && [&b".pp"[..], b".pp.bz2", b".cil", b".cil.bz2"].iter().any(|end| path.ends_with(end))
-}
-
 /// Whether semodule takes the module of a file by its name; it installs all that it is given, or
 /// none.
 fn module_name(path: &[u8]) -> bool {
@@ -144,12 +124,6 @@ fn module_name(path: &[u8]) -> bool {
     let name = name.strip_suffix(b".pp").or_else(|| name.strip_suffix(b".cil")).unwrap_or(name);
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(plain)
-}
-
-/// Whether a module is for this type of policy, or for any.
-fn is_of_type(path: &[u8], policy_type: Option<&[u8]>) -> bool {
-    let of = components(path).find(|name| TYPES.contains(name));
-    of.is_none() || policy_type.is_none() || of == policy_type
 }
 
 /// A file of a compiled policy, `selinux/TYPE/…`, or of the store that it is compiled from.
@@ -163,7 +137,7 @@ const MAX_PATHS: usize = 20;
 
 /// What on the host may have other labels with the layer's policy: where the file contexts lead
 /// that the layer adds; else all that a host writes. What is in `usr` is labelled in the image.
-fn relabelled(base: &Base) -> Vec<String> {
+fn relabelled(change: Option<PolicyChange<'_>>) -> Vec<String> {
     let specs = |text: &[u8]| -> BTreeSet<Vec<u8>> {
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
         lines
@@ -171,9 +145,8 @@ fn relabelled(base: &Base) -> Vec<String> {
             .collect()
     };
     let mut paths: BTreeSet<Vec<u8>> = BTreeSet::new();
-    if let (Some(policy), Some(lower)) = (base.policy(), base.lower_policy()) {
-        let old = specs(&lower.file_contexts);
-        let new = specs(&policy.file_contexts);
+    if let Some(PolicyChange { before, after }) = change {
+        let (old, new) = (specs(&before.file_contexts), specs(&after.file_contexts));
         paths.extend(new.difference(&old).filter_map(|spec| directory_of(spec)));
     }
     let covered =
@@ -246,17 +219,6 @@ mod tests {
             let found = directory_of(spec.as_bytes());
             assert_eq!(found.as_deref(), path.map(str::as_bytes), "{spec}");
         }
-    }
-
-    #[test]
-    fn modules_are_those_of_the_hosts_policy() {
-        assert!(is_module(b"usr/share/selinux/packages/demo.pp.bz2"));
-        assert!(!is_module(b"usr/share/puppet/modules/demo.pp"));
-        let of = |path: &str| is_of_type(path.as_bytes(), Some(b"targeted"));
-        assert!(of("usr/share/selinux/packages/demo.pp"));
-        assert!(of("usr/share/selinux/packages/targeted/demo.pp"));
-        assert!(!of("usr/share/selinux/packages/mls/demo.pp"));
-        assert!(is_of_type(b"usr/share/selinux/packages/mls/demo.pp", None));
     }
 
     proptest::proptest! {

@@ -11,7 +11,8 @@ fn contexts() -> FileContexts {
 /usr(/.*)? -- system_u:object_r:usr_t:s0
 /usr/bin/.* system_u:object_r:bin_t:s0
 /usr/share/none <<none>>
-/etc(/.*)? system_u:object_r:etc_t:s0
+/etc/.* system_u:object_r:etc_t:s0
+/etc -d system_u:object_r:etc_top_t:s0
 ";
     let policy = PolicyFiles { file_contexts: file_contexts.to_vec(), ..PolicyFiles::default() };
     FileContexts::parse(&policy).unwrap()
@@ -19,7 +20,8 @@ fn contexts() -> FileContexts {
 
 fn run_labelled(layer: &str) -> Result<Outcome, Error> {
     let contexts = contexts();
-    run(layer, &base(""), &SysextOptions { contexts: Some(&contexts), ..options() })
+    let lookup = |path: &[u8], file_type| contexts.lookup(path, file_type);
+    run(layer, &base(""), &SysextOptions { labeller: Some(&lookup), ..options() })
 }
 
 fn label(done: &Outcome, path: &str) -> Option<String> {
@@ -30,14 +32,17 @@ fn label(done: &Outcome, path: &str) -> Option<String> {
 
 #[test]
 fn every_path_has_the_label_that_libselinux_would_write() {
-    let layer = "f usr/bin/a A\nf etc/app/x X\nf usr/share/none N";
+    let layer = "f usr/bin/a A\nf etc/app/x X\nf usr/etc/y Y\nd usr/etcetera\nf usr/share/none N";
     let done = run_labelled(layer).unwrap();
     for (path, name) in [
         ("", "root_t"),
         ("usr", "dir_t"),
         ("usr/bin/a", "bin_t"),
-        ("usr/etc", "etc_t"),
+        ("usr/etc", "etc_top_t"),
+        ("usr/etc/app", "etc_t"),
         ("usr/etc/app/x", "etc_t"),
+        ("usr/etc/y", "etc_t"),
+        ("usr/etcetera", "dir_t"),
         ("usr/lib/extension-release.d/extension-release.x", "usr_t"),
     ] {
         let expected = format!("system_u:object_r:{name}:s0\0");
