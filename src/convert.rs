@@ -1,6 +1,11 @@
 //! The corridor: from a reference to a published image, one room after the other.
 
-use std::collections::HashMap;
+mod blobs;
+mod labelling;
+
+use blobs::Blobs;
+use labelling::Labelling;
+
 use std::fs::File;
 
 use crate::admit::{self, Admitted, Bound, Found};
@@ -10,16 +15,15 @@ use crate::error::Result;
 use crate::escape::Escaped;
 use crate::image::composefs::{self, Objects, Verity};
 use crate::image::{self, Staged, erofs};
-use crate::layer::{self, ContentSink, LayerOptions, Stored};
+use crate::layer::{self, ContentSink, LayerOptions};
 use crate::oci::{Digest, ImageConfig, Reference, Resolved, Source};
 use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
-use crate::selinux::{FileContexts, Lookup, PolicyFiles};
-use crate::sysext::{self, Fates, PolicyChange, Repair, Sysext, SysextOptions, modules};
+use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
 use crate::unnamed;
-use crate::verify::{Blob, LayerDescriptor, Verified};
+use crate::verify::{LayerDescriptor, Verified};
 
 /// Hears how far a conversion is.
 pub trait Progress {
@@ -171,10 +175,10 @@ impl VerifiedImage<'_> {
     ) -> Result<Extension<S::Content>> {
         let request = self.request;
         let lower = self.boundary.lower;
-        let mut blobs = Blobs { source, layers: &self.layers, fetched: HashMap::new(), progress };
+        let mut blobs = Blobs::new(source, &self.layers, progress);
         let of_extension: Vec<_> =
             (lower..self.layers.len()).map(|index| blobs.get(index)).collect::<Result<_>>()?;
-        blobs.progress.converting();
+        blobs.converting();
 
         let fates = Fates {
             keep_caches: request.extension.keep_caches,
@@ -195,7 +199,7 @@ impl VerifiedImage<'_> {
             limits: &request.limits,
         };
         let base = base::read(&query, &mut blobs)?;
-        blobs.progress.converting();
+        blobs.converting();
         self.warn_of_guess(&base, changes);
 
         let labelling = Labelling::of(request, &base, &tree.tree, changes)?;
@@ -209,9 +213,9 @@ impl VerifiedImage<'_> {
         };
         let sysext = sysext::convert(tree, &base, &options, sink, changes)?;
         if let Some(labelling) = &labelling {
-            labelling.contexts.check()?;
+            labelling.check()?;
         }
-        let selinux = labelling.as_ref().map_or("none", |labelling| &labelling.from);
+        let selinux = labelling.as_ref().map_or("none", Labelling::from);
         if let Some(warning) = self.bound.check_name(sysext.name_is_shipped())? {
             changes.warn("row 37", warning);
         }
@@ -273,107 +277,6 @@ impl VerifiedImage<'_> {
             labeller: None,
             policy_change: None,
         }
-    }
-}
-
-/// The layers' bytes, each fetched when it is first asked for.
-struct Blobs<'a> {
-    source: &'a mut Source,
-    layers: &'a [Verified<LayerDescriptor>],
-    fetched: HashMap<usize, Verified<Blob>>,
-    progress: &'a mut dyn Progress,
-}
-
-impl Blobs<'_> {
-    fn get(&mut self, index: usize) -> Result<Verified<Blob>> {
-        if !self.fetched.contains_key(&index)
-            && let Some(layer) = self.layers.get(index)
-        {
-            let progress = &mut *self.progress;
-            let blob = self.source.layer(layer, &mut |done| progress.fetching(layer, done))?;
-            self.fetched.insert(index, blob);
-        }
-        let blob = self.fetched.get(&index).ok_or(base::Error::NoLayers)?;
-        Ok(blob.try_clone().map_err(image::Error::Io)?)
-    }
-}
-
-impl base::Layers for Blobs<'_> {
-    type Error = crate::error::Error;
-
-    fn descriptor(&self, index: usize) -> Option<&Verified<LayerDescriptor>> {
-        self.layers.get(index)
-    }
-
-    fn blob(&mut self, index: usize) -> Result<Verified<Blob>> {
-        self.get(index)
-    }
-
-    fn part(&mut self, index: usize, offset: u64, length: u64) -> Option<Vec<u8>> {
-        self.source.range(self.layers.get(index)?, offset, length)
-    }
-}
-
-/// The rules for labels, and where they are from.
-struct Labelling {
-    contexts: FileContexts,
-    from: String,
-    /// The policy without what the layer brings.
-    before: PolicyFiles,
-    after: PolicyFiles,
-    #[cfg(feature = "libselinux")]
-    libselinux: Option<crate::selinux::libselinux::Libselinux>,
-}
-
-impl Labelling {
-    /// None with `--selinux none`.
-    fn of<C>(
-        request: &Request,
-        base: &Base,
-        layer: &Tree<Stored<C>>,
-        changes: &mut Changes,
-    ) -> Result<Option<Self>> {
-        let limits = &request.limits;
-        let (mut after, from) = match &request.extension.labels {
-            Labels::None => return Ok(None),
-            Labels::Image => (base.require_policy()?.clone(), "image".to_owned()),
-            Labels::Host => (base::policy::of_host(limits)?, "host".to_owned()),
-            Labels::Directory(path) => {
-                (base::policy::of_directory(path, limits)?, path.display().to_string())
-            }
-        };
-        let mut from = format!("{from} ({})", after.policy_type);
-        let before = base.lower_policy().unwrap_or(&after).clone();
-        if let Some(used) = modules::add_contexts(&mut after, layer, limits, changes)? {
-            from = format!("{from} and policy modules of the layer ({used})");
-        }
-        let contexts = FileContexts::parse(&after)?;
-        Ok(Some(Self {
-            #[cfg(feature = "libselinux")]
-            libselinux: (request.extension.by_libselinux)
-                .then(|| crate::selinux::libselinux::Libselinux::open(&after))
-                .transpose()
-                .map_err(image::Error::Io)?,
-            contexts,
-            from,
-            before,
-            after,
-        }))
-    }
-
-    fn lookup(&self, path: &[u8], file_type: u16) -> Lookup<'_> {
-        let label = self.contexts.lookup(path, file_type);
-        #[cfg(feature = "libselinux")]
-        if let Some(libselinux) = &self.libselinux {
-            return libselinux.lookup_instead(path, file_type, label);
-        }
-        label
-    }
-
-    /// What the layer makes of the policy, if anything.
-    fn policy_change(&self) -> Option<PolicyChange<'_>> {
-        let Self { before, after, .. } = self;
-        (before != after).then_some(PolicyChange { before, after })
     }
 }
 
