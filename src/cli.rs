@@ -387,9 +387,19 @@ pub struct ConvertArgs {
     /// What becomes of paths that the layer deletes from its base
     #[arg(long, value_enum, default_value_t = WhiteoutsArg::Drop, help_heading = "Extension")]
     pub whiteouts: WhiteoutsArg,
-    /// Refuse a layer that has such files
-    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Extension")]
+    /// Refuse an extension that has such files, or hides or deletes such
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        help_heading = "Extension"
+    )]
     pub deny: Vec<DenyArg>,
+    /// Read the whole base, and report every file of it that the extension hides, and whether it
+    /// is the same
+    #[arg(long, help_heading = "Extension")]
+    pub audit_base: bool,
     /// Keep caches that shadow the host's (icon cache, schemas, modules.dep …)
     #[arg(long, help_heading = "Extension")]
     pub keep_caches: bool,
@@ -464,11 +474,17 @@ pub enum WhiteoutsArg {
     Refuse,
 }
 
-/// Files that a layer may be refused for.
+/// What an extension may be refused for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DenyArg {
     /// Set-user-ID and set-group-ID files and file capabilities
     Setuid,
+    /// File capabilities
+    Caps,
+    /// Files and links that hide others of the base; equal files are let through with --audit-base
+    Shadow,
+    /// Deletions of paths of the base, as --whiteouts=refuse
+    Whiteout,
 }
 
 #[cfg(test)]

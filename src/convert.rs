@@ -1,5 +1,6 @@
 //! The corridor: from a reference to a published image, one room after the other.
 
+mod audit;
 mod blobs;
 mod labelling;
 
@@ -20,7 +21,7 @@ use crate::oci::{Digest, ImageConfig, Reference, Resolved, Source};
 use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
-use crate::sysext::{self, Fates, Repair, Sysext, SysextOptions};
+use crate::sysext::{self, Deny, Fates, Repair, Sysext, SysextOptions};
 use crate::tree::{Content, Tree};
 use crate::unnamed;
 use crate::verify::{LayerDescriptor, Verified};
@@ -42,23 +43,37 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
 
     let mut changes = Changes::default();
     warn_of_kernels(&request.output.format, &mut changes);
+    let mut blobs = Blobs::new(&mut source, &image.layers, progress);
     let built = match &request.output.format {
         Format::Erofs(options) => {
             let mut writer = erofs::Writer::new(destination.stage()?, options)?;
-            let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
+            let extension = image.extension(&mut blobs, &mut writer, &mut changes)?;
             let staged = writer.finish(extension.sysext.tree())?;
-            extension.built(staged, None, erofs::Contents::size)
+            let audit = if request.extension.audit_base {
+                let reader =
+                    erofs::Reader::open(staged.file().try_clone().map_err(image::Error::Io)?)?;
+                let tree = reader.image(&request.limits)?.tree;
+                image.audit(
+                    &tree,
+                    &|located| Ok(Box::new(reader.contents(located)?)),
+                    &mut blobs,
+                )?
+            } else {
+                None
+            };
+            extension.built(staged, None, audit, erofs::Contents::size)
         }
         Format::Composefs { objects } => {
             let mut store = Objects::open(objects)?;
-            let extension = image.extension(&mut source, &mut store, &mut changes, progress)?;
+            let extension = image.extension(&mut blobs, &mut store, &mut changes)?;
             let tree = extension.sysext.tree();
+            let audit = image.audit(tree, &|contents| Ok(store.read(contents)?), &mut blobs)?;
             let composefs::Image { staged, digest, verity: of_image } =
                 composefs::write(tree, destination.stage()?)?;
             let of_objects = store.commit(tree)?;
             let verity = [of_image, of_objects].iter().all(|verity| *verity == Verity::Enabled);
             let objects = report::Objects { path: objects.clone(), verity };
-            extension.built(staged, Some((digest, objects)), |contents| contents.size)
+            extension.built(staged, Some((digest, objects)), audit, |contents| contents.size)
         }
     };
 
@@ -89,6 +104,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             verity,
             objects,
         },
+        audit: built.audit,
         changes,
     })
 }
@@ -104,7 +120,8 @@ pub fn draft(
         erofs::Options { compression: erofs::Compression::None, ..erofs::Options::default() };
     let (mut changes, mut writer) = (Changes::default(), erofs::Writer::new(file, &options)?);
     warn_of_kernels(&request.output.format, &mut changes);
-    let extension = image.extension(&mut source, &mut writer, &mut changes, progress)?;
+    let mut blobs = Blobs::new(&mut source, &image.layers, progress);
+    let extension = image.extension(&mut blobs, &mut writer, &mut changes)?;
     Ok((writer.finish(extension.sysext.tree())?, image.report(), changes))
 }
 
@@ -168,14 +185,12 @@ impl VerifiedImage<'_> {
     /// Makes an extension of the layers above the boundary (R28), its contents in `sink`.
     fn extension<S: ContentSink>(
         &self,
-        source: &mut Source,
+        blobs: &mut Blobs<'_>,
         sink: &mut S,
         changes: &mut Changes,
-        progress: &mut dyn Progress,
     ) -> Result<Extension<S::Content>> {
         let request = self.request;
         let lower = self.boundary.lower;
-        let mut blobs = Blobs::new(source, &self.layers, progress);
         let of_extension: Vec<_> =
             (lower..self.layers.len()).map(|index| blobs.get(index)).collect::<Result<_>>()?;
         blobs.converting();
@@ -198,7 +213,7 @@ impl VerifiedImage<'_> {
             cache: cache.as_ref(),
             limits: &request.limits,
         };
-        let base = base::read(&query, &mut blobs)?;
+        let base = base::read(&query, blobs)?;
         blobs.converting();
         self.warn_of_guess(&base, changes);
 
@@ -226,6 +241,22 @@ impl VerifiedImage<'_> {
             release_file,
             sysext,
         })
+    }
+
+    /// Compares the extension with the whole base, if the user wants that.
+    fn audit<C>(
+        &self,
+        tree: &Tree<C>,
+        open: &audit::Open<'_, C>,
+        blobs: &mut Blobs<'_>,
+    ) -> Result<Option<report::Audit>> {
+        let Request { cache, limits, extension, .. } = self.request;
+        if !extension.audit_base {
+            return Ok(None);
+        }
+        let cache = cache.as_deref().and_then(base::Cache::open);
+        let mut base = base::Audit::new(blobs, self.boundary.lower, cache.as_ref(), limits);
+        audit::run(tree, open, &mut base, limits, extension.deny.shadow).map(Some)
     }
 
     fn ostree_labels(&self) -> Option<OstreeLabels<'_>> {
@@ -267,7 +298,8 @@ impl VerifiedImage<'_> {
             any_host: extension.any_host,
             keep_caches: extension.keep_caches,
             whiteouts: extension.whiteouts,
-            deny_setuid: extension.deny_setuid,
+            // What is hidden is compared first, if it is compared.
+            deny: Deny { shadow: extension.deny.shadow && !extension.audit_base, ..extension.deny },
             repairs: extension.repairs.clone(),
             enable: extension.enable.clone(),
             no_enable: extension.no_enable.clone(),
@@ -292,6 +324,7 @@ struct Extension<C> {
 struct Built {
     staged: Staged,
     composefs: Option<(String, report::Objects)>,
+    audit: Option<report::Audit>,
     extension: report::Extension,
     base: report::Base,
 }
@@ -301,6 +334,7 @@ impl<C> Extension<C> {
         self,
         staged: Staged,
         composefs: Option<(String, report::Objects)>,
+        audit: Option<report::Audit>,
         size: impl Fn(&C) -> u64,
     ) -> Built {
         let mut extension = report::Extension {
@@ -313,7 +347,7 @@ impl<C> Extension<C> {
             bytes: 0,
         };
         count(self.sysext.tree(), &mut extension, size);
-        Built { staged, composefs, extension, base: self.base }
+        Built { staged, composefs, audit, extension, base: self.base }
     }
 }
 

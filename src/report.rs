@@ -33,6 +33,9 @@ pub struct Report {
     pub extension: Extension,
     /// The file that was written.
     pub image: Image,
+    /// What it hides of the whole base, where somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// What was done to the layer's paths, and what the user should know.
     #[serde(flatten)]
     pub changes: Changes,
@@ -193,6 +196,47 @@ pub struct Objects {
     pub path: PathBuf,
     /// Whether the kernel checks image and objects (fs-verity), so that `digest=` can be asked for.
     pub verity: bool,
+}
+
+/// What an extension hides of the whole base (`--audit-base`).
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    /// Its files and links that the base has, too.
+    pub hidden: Vec<Hidden>,
+    /// Its files that give whoever runs them rights that the base's do not give.
+    pub privileged: Vec<Privileged>,
+}
+
+/// A path that the base has, too.
+#[derive(Debug, Serialize)]
+pub struct Hidden {
+    /// The path.
+    #[serde(serialize_with = "escaped")]
+    pub path: Vec<u8>,
+    /// In what it is not the same: contents, target, type, mode, owner or attributes.
+    pub differs: Vec<&'static str>,
+    /// The names of a library, where they are others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soname: Option<Soname>,
+}
+
+/// By what name programs ask for a library (`DT_SONAME`).
+#[derive(Debug, Serialize)]
+pub struct Soname {
+    /// In the base.
+    pub base: Option<String>,
+    /// In the extension.
+    pub extension: Option<String>,
+}
+
+/// A file that gives whoever runs it more rights.
+#[derive(Debug, Serialize)]
+pub struct Privileged {
+    /// The path.
+    #[serde(serialize_with = "escaped")]
+    pub path: Vec<u8>,
+    /// By what.
+    pub gives: Vec<&'static str>,
 }
 
 /// What the transforms did to a tree, in the order they did it.
@@ -356,6 +400,7 @@ impl fmt::Display for Summary<'_> {
             extension.files, extension.directories, extension.symlinks, base.selinux
         )?;
         self.changes(f)?;
+        self.audit(f)?;
         if let Some((digest, objects)) = image.verity.as_ref().zip(image.objects.as_ref()) {
             // The lines are for a unit or another directory as well.
             let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
@@ -377,6 +422,37 @@ impl fmt::Display for Summary<'_> {
 }
 
 impl Summary<'_> {
+    /// What is hidden of the base, or the first few that are not the same.
+    fn audit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Audit { hidden, privileged }) = &self.report.audit else { return Ok(()) };
+        let others: Vec<_> = hidden.iter().filter(|it| !it.differs.is_empty()).collect();
+        let (all, same) = (hidden.len(), hidden.len().saturating_sub(others.len()));
+        writeln!(f, "  hides {all} files and links of the base, {same} of them the same")?;
+        let shown = |all: usize| if self.verbose { all } else { NAMED };
+        for Hidden { path, differs, soname } in others.iter().take(shown(others.len())) {
+            write!(f, "    /{}: not the same {}", Escaped(path), differs.join(", "))?;
+            if let Some(Soname { base, extension }) = soname {
+                let name = |name: &Option<String>| {
+                    name.as_ref().map_or_else(
+                        || "none".to_owned(),
+                        |name| Escaped(name.as_bytes()).to_string(),
+                    )
+                };
+                write!(f, "; its soname is {}, the base's {}", name(extension), name(base))?;
+            }
+            writeln!(f)?;
+        }
+        let more = others.len().saturating_sub(shown(others.len()));
+        if more > 0 {
+            writeln!(f, "    and {more} more (-v lists them)")?;
+        }
+        for Privileged { path, gives } in privileged.iter().take(shown(privileged.len())) {
+            let gives = gives.join(", ");
+            writeln!(f, "    /{} has {gives}, and the base's path does not", Escaped(path))?;
+        }
+        Ok(())
+    }
+
     /// All warnings, or the first few of each rule: one kind does not drown the others.
     fn warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rules: Vec<(&str, Vec<&str>)> = Vec::new();

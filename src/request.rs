@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::oci::name::extension_in_tag;
 use crate::oci::{ImageName, Reference};
 use crate::publish::IfLocked;
-use crate::sysext::{Repair, Repairs, Whiteouts};
+use crate::sysext::{Deny, Repair, Repairs, Whiteouts};
 use crate::trust::Locations;
 
 /// The variable for the latest time of anything that is built.
@@ -62,8 +62,10 @@ pub struct Extension {
     pub whiteouts: Whiteouts,
     /// The latest time that a file may have, in seconds since 1970.
     pub latest: Option<i64>,
-    /// Whether a layer with set-uid files and the like is refused (row 61).
-    pub deny_setuid: bool,
+    /// What the extension is refused for.
+    pub deny: Deny,
+    /// Whether what it hides of the base is compared with it, and the whole base is read for that.
+    pub audit_base: bool,
     /// What is added so that the extension works on the host.
     pub repairs: Repairs,
     /// Units to start though the layer does not enable them (R22).
@@ -195,11 +197,17 @@ fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {
         any_host: args.any_host,
         keep_caches: args.keep_caches,
         whiteouts: match args.whiteouts {
+            _ if args.deny.contains(&DenyArg::Whiteout) => Whiteouts::Refuse,
             WhiteoutsArg::Drop => Whiteouts::Drop,
             WhiteoutsArg::Keep => Whiteouts::Keep,
             WhiteoutsArg::Refuse => Whiteouts::Refuse,
         },
-        deny_setuid: args.deny.contains(&DenyArg::Setuid),
+        deny: Deny {
+            setuid: args.deny.contains(&DenyArg::Setuid),
+            capabilities: args.deny.contains(&DenyArg::Caps),
+            shadow: args.deny.contains(&DenyArg::Shadow),
+        },
+        audit_base: args.audit_base,
         repairs: args.repairs.clone(),
         enable: args.enable.clone(),
         no_enable: args.no_enable.clone(),

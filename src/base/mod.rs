@@ -2,6 +2,7 @@
 //! policy, and the metadata of directories and links that both have.
 
 pub mod accounts;
+mod audit;
 pub mod boundary;
 mod cache;
 mod error;
@@ -14,11 +15,13 @@ pub mod ostree;
 pub mod policy;
 mod read;
 pub mod record;
+mod soname;
 pub mod toc;
 mod view;
 mod whole;
 
 pub use accounts::Accounts;
+pub use audit::{Audit, Hidden, HiddenKind};
 pub use boundary::Boundary;
 pub use cache::Cache;
 pub use error::Error;
@@ -27,6 +30,7 @@ pub use listing::{Key, Listing};
 pub use named::NamedBase;
 pub use ostree::OstreeLabels;
 pub use read::{Query, read};
+pub use soname::soname;
 
 use read::is_foreseen;
 

@@ -8,6 +8,7 @@ use super::listing::Listing;
 use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::{Error, ostree, policy};
 use crate::limits::Limits;
+use crate::oci::Digest;
 use crate::tree::{Stat, is_within, split};
 
 /// A hard link to a hard link to … in one layer; more is left unresolved.
@@ -95,6 +96,10 @@ pub(super) enum Kind {
     Directory,
     Symlink(Vec<u8>),
     Regular {
+        /// Length in bytes.
+        size: u64,
+        /// The digest of its contents; none where a table of contents says nothing.
+        digest: Option<Digest>,
         /// Where they were asked for and its layer's listing has them.
         contents: Option<Arc<[u8]>>,
         /// The path by which its layer has it.
@@ -241,7 +246,7 @@ impl<'a> View<'a> {
     pub fn lacking(&self) -> BTreeMap<usize, BTreeSet<Vec<u8>>> {
         let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
         for (path, node) in &self.nodes {
-            if let Kind::Regular { contents: None, at } = &node.kind
+            if let Kind::Regular { contents: None, at, .. } = &node.kind
                 && self.wants.has_contents(path)
             {
                 lacking.entry(node.layer).or_default().insert(at.clone());
@@ -295,10 +300,7 @@ impl<'a> View<'a> {
                     EntryKind::Symlink(target) => Kind::Symlink(target),
                     EntryKind::Regular(file) => {
                         let wanted = self.wants.has_contents(&path);
-                        Kind::Regular {
-                            contents: self.text(&path, file, wanted)?,
-                            at: path.clone(),
-                        }
+                        self.regular(&path, file, wanted)?
                     }
                     EntryKind::HardLink(target) => {
                         layer.links.insert(path.clone(), target);
@@ -326,22 +328,16 @@ impl<'a> View<'a> {
         true
     }
 
-    /// The contents of a file, if they are wanted and known.
-    fn text(
-        &mut self,
-        path: &[u8],
-        file: Regular,
-        wanted: bool,
-    ) -> Result<Option<Arc<[u8]>>, Error> {
-        if !wanted {
-            return Ok(None);
-        }
-        let Regular { size, contents, .. } = file;
+    /// A file, with its contents if they are wanted and known.
+    fn regular(&mut self, path: &[u8], file: Regular, wanted: bool) -> Result<Kind, Error> {
+        let Regular { size, digest, contents } = file;
         let maximum = self.limits.text_file;
-        if size > maximum {
+        if wanted && size > maximum {
             return Err(Error::TooLarge { path: path.to_vec(), size, maximum });
         }
-        contents.map(|bytes| self.keep(path, &bytes)).transpose()
+        let contents = contents.filter(|_| wanted);
+        let contents = contents.map(|bytes| self.keep(path, &bytes)).transpose()?;
+        Ok(Kind::Regular { size, digest, contents, at: path.to_vec() })
     }
 
     /// Contents of a file, counted: there may be any number of policies.
@@ -358,7 +354,7 @@ impl<'a> View<'a> {
     fn fill(&mut self, path: &[u8], bytes: &[u8], index: usize) -> Result<(), Error> {
         let is_lacking = |node: &Node| {
             node.layer == index
-                && matches!(&node.kind, Kind::Regular { contents: None, at } if at == path)
+                && matches!(&node.kind, Kind::Regular { contents: None, at, .. } if at == path)
         };
         if self.wants.has_contents(path) && self.nodes.get(path).is_some_and(is_lacking) {
             let text = self.keep(path, bytes)?;
@@ -424,10 +420,7 @@ impl<'a> View<'a> {
                 EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
                 EntryKind::Directory => Ok(Kind::Directory),
                 EntryKind::Symlink(target) => Ok(Kind::Symlink(target)),
-                EntryKind::Regular(file) => {
-                    let contents = self.text(&path, file, wanted)?;
-                    Ok(Kind::Regular { contents, at: path.clone() })
-                }
+                EntryKind::Regular(file) => Ok(self.regular(&path, file, wanted)?),
                 EntryKind::HardLink(target) => Err(target),
                 EntryKind::Special => Ok(Kind::Special),
             };

@@ -6,7 +6,9 @@ use super::work::Work;
 use super::{Error, SysextOptions};
 use crate::layer::check_kept;
 use crate::report::{Action, Changes, PRIVILEGED};
-use crate::tree::Content;
+use crate::tree::{Content, Inode};
+
+const CAPABILITIES: &str = "file capabilities";
 
 pub(super) fn run<C>(
     work: &Work<C>,
@@ -17,20 +19,29 @@ pub(super) fn run<C>(
         if let Err(flaw) = check_kept(entry.inode) {
             return Err(Error::Unfit { path: entry.path, flaw });
         }
-        let stat = &entry.inode.stat;
-        let is_file = matches!(entry.inode.content, Content::Regular(_));
-        let privilege = [
-            (is_file && stat.mode & 0o4000 != 0, "the set-uid bit"),
-            (is_file && stat.mode & 0o2000 != 0, "the set-gid bit"),
-            (stat.xattrs.get(b"security.capability").is_some(), "file capabilities"),
-        ];
-        let found: Vec<_> =
-            privilege.iter().filter(|(found, _)| *found).map(|(_, what)| *what).collect();
+        let found = privileges(entry.inode);
         let Some(&what) = found.first() else { continue };
-        if options.deny_setuid {
-            return Err(Error::Privileged { path: entry.path, what });
+        if options.deny.setuid {
+            return Err(Error::Privileged { path: entry.path, what, deny: "setuid" });
+        }
+        if let Some(&what) = found.iter().find(|&&what| what == CAPABILITIES)
+            && options.deny.capabilities
+        {
+            return Err(Error::Privileged { path: entry.path, what, deny: "caps" });
         }
         changes.note(&entry.path, Action::Kept, PRIVILEGED, format!("it has {}", found.join(", ")));
     }
     Ok(())
+}
+
+/// What of an inode gives whoever runs it more rights, in words.
+pub(crate) fn privileges<C>(inode: &Inode<C>) -> Vec<&'static str> {
+    let stat = &inode.stat;
+    let is_file = matches!(inode.content, Content::Regular(_));
+    let privileges = [
+        (is_file && stat.mode & 0o4000 != 0, "the set-uid bit"),
+        (is_file && stat.mode & 0o2000 != 0, "the set-gid bit"),
+        (stat.xattrs.get(b"security.capability").is_some(), CAPABILITIES),
+    ];
+    privileges.into_iter().filter(|(found, _)| *found).map(|(_, what)| what).collect()
 }

@@ -78,12 +78,25 @@ pub enum Error {
         path: Vec<u8>,
     },
     /// A file gives its user more rights, and the user does not allow that (row 61).
-    #[error("{} has {what}, expected none with --deny setuid", Escaped(path))]
+    #[error("{} has {what}, expected none with --deny {deny}", Escaped(path))]
     Privileged {
         /// The path.
         path: Vec<u8>,
         /// What gives the rights.
         what: &'static str,
+        /// What the user said.
+        deny: &'static str,
+    },
+    /// A file or link hides one of the base, and the user does not allow that (row 66).
+    #[error(
+        "{} hides {what} of the base, expected none that does with --deny shadow",
+        Escaped(path)
+    )]
+    Shadow {
+        /// The path.
+        path: Vec<u8>,
+        /// What it hides, in words.
+        what: String,
     },
     /// The extension's name is none (R1).
     #[error("{name:?} cannot be an extension's name: {problem}")]
@@ -235,7 +248,9 @@ impl Fault for Error {
             | Self::Label { .. }
             | Self::NoLabel { .. }
             | Self::ContentsDropped { .. } => ExitCode::Malformed,
-            Self::Whiteout { .. } | Self::Privileged { .. } => ExitCode::Audit,
+            Self::Whiteout { .. } | Self::Privileged { .. } | Self::Shadow { .. } => {
+                ExitCode::Audit
+            }
             Self::Name { .. } | Self::Option { .. } | Self::Unit { .. } => ExitCode::Usage,
             Self::OtherRelease { .. } | Self::ReleaseMismatch { .. } => ExitCode::Identity,
             Self::Store { .. } => ExitCode::Io,
@@ -256,6 +271,7 @@ impl Fault for Error {
             Self::Unfit { .. } => "sysext.unfit",
             Self::Whiteout { .. } => "sysext.whiteout",
             Self::Privileged { .. } => "sysext.privileged",
+            Self::Shadow { .. } => "sysext.shadow",
             Self::Name { .. } => "sysext.name",
             Self::Option { .. } => "sysext.option",
             Self::Value { .. } => "sysext.value",
@@ -290,7 +306,11 @@ impl Fault for Error {
                 "leave them out with --whiteouts=drop, or hide the host's files with --whiteouts=keep"
             }
             Self::Privileged { .. } => {
-                "check the file, and run again without --deny setuid if it may have these rights"
+                "check the file, and run again without --deny if it may have these rights"
+            }
+            Self::Shadow { .. } => {
+                "compare the two (--audit-base), and run again without --deny shadow if the \
+                 extension's may take the place of the base's"
             }
             Self::Taken { .. } => "choose another name with --name, or leave the repair away (--repairs)",
             Self::Unit { .. } => "name a unit file of the extension; with -v the report lists those that are not enabled",

@@ -23,10 +23,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use audit::privileges;
 pub use error::Error;
 pub use fate::Fates;
 pub use labels::Labeller;
-pub use options::{PolicyChange, SysextOptions, Whiteouts};
+pub use options::{Deny, PolicyChange, SysextOptions, Whiteouts};
 pub use release::{check_name, image_name, release_path};
 pub use repairs::{Repair, Repairs};
 pub use timestamps::created;

@@ -40,8 +40,8 @@ pub struct SysextOptions<'a> {
     pub keep_caches: bool,
     /// `--whiteouts` (row 59a)
     pub whiteouts: Whiteouts,
-    /// `--deny setuid` (row 61)
-    pub deny_setuid: bool,
+    /// What the extension is refused for (`--deny`).
+    pub deny: Deny,
     /// What is added so that the extension works on the host (`--repairs`).
     pub repairs: Repairs,
     /// `--enable` (R22)
@@ -56,6 +56,17 @@ pub struct SysextOptions<'a> {
     pub labeller: Option<&'a Labeller<'a>>,
     /// What the layer makes of the policy that the labels are from, if it changes it (R34).
     pub policy_change: Option<PolicyChange<'a>>,
+}
+
+/// What an extension is refused for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deny {
+    /// Set-user-ID and set-group-ID bits and file capabilities (row 61).
+    pub setuid: bool,
+    /// File capabilities.
+    pub capabilities: bool,
+    /// Files and links that hide others of the base (row 66).
+    pub shadow: bool,
 }
 
 /// A policy, without and with what the layer brings.
@@ -85,7 +96,7 @@ impl SysextOptions<'_> {
             any_host: false,
             keep_caches: false,
             whiteouts: Whiteouts::default(),
-            deny_setuid: false,
+            deny: Deny::default(),
             repairs: Repairs::none(),
             enable: Vec::new(),
             no_enable: Vec::new(),

@@ -31,7 +31,10 @@ pub(super) fn run<C>(
                 base: describe(&of_base.kind),
             });
         }
-        if let (Some(_), Content::Regular(_) | Content::Symlink(_)) = (of_base, content) {
+        if let (Some(of_base), Content::Regular(_) | Content::Symlink(_)) = (of_base, content) {
+            if options.deny.shadow && !is_same_link(content, &of_base.kind) {
+                return Err(Error::Shadow { path: entry.path, what: describe(&of_base.kind) });
+            }
             changes.note(
                 &entry.path,
                 Action::Kept,
@@ -79,6 +82,10 @@ fn same_type<C>(content: &Content<C>, base: &BaseKind) -> bool {
             | (Content::Symlink(_), BaseKind::Symlink(_))
             | (Content::Regular(_), BaseKind::Regular)
     )
+}
+
+fn is_same_link<C>(content: &Content<C>, base: &BaseKind) -> bool {
+    matches!((content, base), (Content::Symlink(one), BaseKind::Symlink(other)) if **one == **other)
 }
 
 fn describe(kind: &BaseKind) -> String {

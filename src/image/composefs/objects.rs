@@ -138,6 +138,24 @@ impl Objects {
         Ok(self.verity)
     }
 
+    /// The contents of a file that was stored, before or after its object is in place.
+    pub fn read(&self, contents: &Contents) -> Result<Box<dyn Read>, Error> {
+        let failed = |error| Error::Objects { path: self.directory.clone(), error };
+        Ok(match &contents.stored {
+            Stored::Inline(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
+            Stored::Object(digest) | Stored::Unverified(digest) => {
+                let new = self.waiting.path().join(digest.to_hex());
+                let path = if new.exists() {
+                    new
+                } else {
+                    self.directory.join(digest.to_object_pathname())
+                };
+                Box::new(File::open(path).map_err(failed)?)
+            }
+            Stored::Nowhere => Box::new(io::repeat(0).take(contents.size)),
+        })
+    }
+
     fn place(&self, digest: &Sha256HashValue) -> io::Result<()> {
         let new = self.waiting.path().join(digest.to_hex());
         let target = self.directory.join(digest.to_object_pathname());

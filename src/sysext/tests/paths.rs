@@ -310,7 +310,7 @@ fn rows_59_60_61_what_is_kept_is_audited() {
     {
         let done = with(mode, xattr, &options()).unwrap();
         assert!(done.changes().contains("row 61 kept usr/bin/a\n"));
-        let deny = SysextOptions { deny_setuid: true, ..options() };
+        let deny = SysextOptions { deny: Deny { setuid: true, ..Deny::default() }, ..options() };
         assert_eq!(with(mode, xattr, &deny).unwrap_err().exit_code(), ExitCode::Audit);
     }
     for name in [&b"trusted.overlay.opaque"[..], b"user.overlay.x", b"system.posix_acl_access"] {

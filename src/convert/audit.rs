@@ -1,0 +1,149 @@
+//! `--audit-base`: what an extension hides of its base, and whether that is the same (row 66).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use super::Blobs;
+use crate::base::{self, Hidden, HiddenKind, soname};
+use crate::error::Result;
+use crate::image;
+use crate::limits::Limits;
+use crate::oci::Digest;
+use crate::report::{self, Soname};
+use crate::sysext::{self, privileges};
+use crate::tree::{Content, Inode, Stat, Tree, Xattrs};
+
+/// Gives the contents of a file of the extension.
+pub(super) type Open<'o, C> = dyn Fn(&C) -> Result<Box<dyn Read + 'o>, image::Error> + 'o;
+
+/// Compares what an extension has with the whole base. With `deny_shadow` it must hide nothing that
+/// is not the same.
+pub(super) fn run<C>(
+    tree: &Tree<C>,
+    open: &Open<'_, C>,
+    base: &mut base::Audit<'_, Blobs<'_>>,
+    limits: &Limits,
+    deny_shadow: bool,
+) -> Result<report::Audit> {
+    let entries: BTreeMap<Vec<u8>, &Inode<C>> = tree
+        .walk()
+        .filter(|entry| matches!(entry.inode.content, Content::Regular(_) | Content::Symlink(_)))
+        .map(|entry| (entry.path, entry.inode))
+        .collect();
+    let paths: BTreeSet<Vec<u8>> = entries.keys().cloned().collect();
+    let found = base.look(&paths)?;
+
+    let (mut hidden, mut libraries) = (Vec::new(), BTreeMap::new());
+    for (path, of_base) in &found {
+        let Some(inode) = entries.get(path) else { continue };
+        let differs = differences(inode, of_base, open)?;
+        if deny_shadow && !differs.is_empty() {
+            let what = format!("another one ({})", differs.join(", "));
+            return Err(sysext::Error::Shadow { path: path.clone(), what }.into());
+        }
+        if let HiddenKind::Regular { size, .. } = of_base.kind
+            && differs.contains(&CONTENTS)
+            && is_library(path)
+        {
+            libraries.insert(path.clone(), size);
+        }
+        hidden.push(report::Hidden { path: path.clone(), differs, soname: None });
+    }
+    if !libraries.is_empty() {
+        let of_base = base.contents(&libraries)?;
+        for hidden in &mut hidden {
+            let (Some(of_base), Some(inode)) =
+                (of_base.get(&hidden.path), entries.get(&hidden.path))
+            else {
+                continue;
+            };
+            hidden.soname = sonames(inode, of_base, open, limits)?;
+        }
+    }
+    let privileged = entries.iter().filter_map(|(path, inode)| {
+        let of_base = found.get(path).map_or_else(Vec::new, |it| privileges_of(it));
+        let gives: Vec<_> =
+            privileges(inode).into_iter().filter(|what| !of_base.contains(what)).collect();
+        (!gives.is_empty()).then(|| report::Privileged { path: path.clone(), gives })
+    });
+    Ok(report::Audit { hidden, privileged: privileged.collect() })
+}
+
+const CONTENTS: &str = "contents";
+
+/// In what a path is not as in the base, in words. Times and labels are left out.
+fn differences<C>(
+    inode: &Inode<C>,
+    base: &Hidden,
+    open: &Open<'_, C>,
+) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    match (&inode.content, &base.kind) {
+        (Content::Regular(contents), HiddenKind::Regular { digest, .. }) => {
+            let ours = Digest::of_reader(&mut open(contents)?).map_err(image::Error::Io)?;
+            match digest {
+                Some(theirs) if *theirs == ours => {}
+                Some(_) => found.push(CONTENTS),
+                None => found.push("contents, which the base's table of contents does not tell"),
+            }
+        }
+        (Content::Symlink(ours), HiddenKind::Symlink(theirs)) => {
+            if **ours != **theirs {
+                found.push("target");
+            }
+        }
+        _ => return Ok(vec!["type"]),
+    }
+    let (ours, theirs) = (&inode.stat, &base.stat);
+    let is_link = matches!(inode.content, Content::Symlink(_));
+    if ours.mode & 0o7777 != theirs.mode & 0o7777 && !is_link {
+        found.push("mode");
+    }
+    if (ours.uid, ours.gid) != (theirs.uid, theirs.gid) {
+        found.push("owner");
+    }
+    if attributes(ours) != attributes(theirs) {
+        found.push("attributes");
+    }
+    Ok(found)
+}
+
+/// The extended attributes, but for the label: no layer has one.
+fn attributes(stat: &Stat) -> Xattrs {
+    let mut attributes = stat.xattrs.clone();
+    attributes.remove(b"security.selinux");
+    attributes
+}
+
+fn privileges_of(base: &Hidden) -> Vec<&'static str> {
+    let content = match &base.kind {
+        HiddenKind::Regular { .. } => Content::Regular(()),
+        HiddenKind::Symlink(_) | HiddenKind::Other => Content::Fifo,
+    };
+    privileges(&Inode { stat: base.stat.clone(), content })
+}
+
+/// Whether a file is named like a library: `libz.so`, `libz.so.1.2`.
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+/// The names of a library, if they are others.
+fn sonames<C>(
+    inode: &Inode<C>,
+    base: &Hidden,
+    open: &Open<'_, C>,
+    limits: &Limits,
+) -> Result<Option<Soname>> {
+    let (Content::Regular(ours), HiddenKind::Regular { contents: Some(theirs), .. }) =
+        (&inode.content, &base.kind)
+    else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    let mut reader = open(ours)?.take(limits.text_file);
+    reader.read_to_end(&mut bytes).map_err(image::Error::Io)?;
+    let (base, extension) = (soname(theirs), soname(&bytes));
+    Ok((base != extension).then_some(Soname { base, extension }))
+}
