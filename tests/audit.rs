@@ -1,0 +1,196 @@
+//! What an extension hides of its base (rows 61 and 66): `--audit-base` and `--deny`. The judges are
+//! the linker, whose libraries they are, and the tools that tell what is in them.
+
+#![allow(clippy::indexing_slicing, reason = "a failed test may panic")]
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+
+use common::command::{Outcome, Workdir};
+use common::layout::{Image, Layout};
+use common::tarball::{Tarball, gzip};
+use serde_json::{Value, json};
+use tar::EntryType;
+
+/// A library with this soname, as a linker makes it.
+fn library(work: &Workdir, soname: &str) -> Vec<u8> {
+    let (source, library) = (work.path("x.c"), work.path("x.so"));
+    fs::write(&source, "int x(void) { return 1; }\n").expect("a written file");
+    let status = Command::new("cc")
+        .args(["-shared", "-nostdlib", &format!("-Wl,-soname,{soname}"), "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(status.expect("a C compiler").success());
+    fs::read(library).expect("a library")
+}
+
+/// A file with a mode, and what its attributes say of its capabilities.
+fn file(tar: Tarball, name: &str, contents: &[u8], mode: u32, capabilities: bool) -> Tarball {
+    let tar = if capabilities {
+        let value = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let key = b"SCHILY.xattr.security.capability=";
+        let length = key.len() + value.len() + 4;
+        tar.pax(&[format!("{length} ").as_bytes(), key, &value, b"\n"].concat())
+    } else {
+        tar
+    };
+    tar.entry(name, EntryType::Regular, "", contents, |header| header.set_mode(mode))
+}
+
+fn convert(work: &Workdir, layers: &[Vec<u8>], more: &[&str]) -> Outcome {
+    let blobs: Vec<_> = layers.iter().map(|tar| (gzip(tar), tar.clone())).collect();
+    let mut layout = Layout::new();
+    layout.add_image(&Image::of_blobs(&blobs));
+    let reference = layout.reference();
+    let output = if more.contains(&"--format=composefs") { "demo.cfs" } else { "demo.raw" };
+    let common = [&reference, "--insecure-skip-signature", "-o", output, "--force", "--layers=1"];
+    work.run(common.iter().chain(&["--selinux=none"]).chain(more))
+}
+
+/// A base of two layers, and an extension that hides some of it.
+fn layers(work: &Workdir) -> Vec<Vec<u8>> {
+    let base = file(Tarball::base().dir("usr/lib64"), "usr/bin/same", b"same", 0o755, false);
+    let base = file(base, "usr/bin/mode", b"mode", 0o755, false);
+    let base = file(base, "usr/bin/was", b"was", 0o4755, false);
+    let base = base
+        .file("usr/bin/other", b"one")
+        .file("usr/bin/upper", b"lower")
+        .file("usr/bin/gone", b"gone")
+        .symlink("usr/bin/link", "same")
+        .symlink("usr/bin/turned", "same")
+        .hard_link("usr/bin/hard", "usr/bin/same")
+        .file("usr/lib64/libx.so.1.2", &library(work, "libx.so.1"))
+        .file("usr/lib64/liby.so", b"no library");
+    let upper = Tarball::new().dir("usr").dir("usr/bin").file("usr/bin/upper", b"upper");
+    let upper = upper.file("usr/bin/.wh.gone", b"");
+    let tar = Tarball::new().dir("usr").dir("usr/bin").dir("usr/lib64");
+    let tar = file(tar, "usr/bin/same", b"same", 0o755, false);
+    let tar = file(tar, "usr/bin/mode", b"mode", 0o700, false);
+    let tar = file(tar, "usr/bin/was", b"was", 0o4755, false);
+    let tar = file(tar, "usr/bin/caps", b"caps", 0o755, true);
+    let tar = file(tar, "usr/bin/su", b"su", 0o6755, false);
+    let tar = tar
+        .file("usr/bin/other", b"two")
+        .file("usr/bin/upper", b"upper")
+        .file("usr/bin/gone", b"gone")
+        .file("usr/bin/new", b"new")
+        .symlink("usr/bin/link", "same")
+        .symlink("usr/bin/turned", "other")
+        .hard_link("usr/bin/hard", "usr/bin/same")
+        .file("usr/lib64/libx.so.1.2", &library(work, "libx.so.2"))
+        .file("usr/lib64/liby.so", b"still none");
+    vec![base.finish(), upper.finish(), tar.finish()]
+}
+
+fn differences(audit: &Value) -> Value {
+    let hidden = audit["hidden"].as_array().expect("a list");
+    hidden
+        .iter()
+        .map(|it| (it["path"].as_str().unwrap_or_default(), it["differs"].clone()))
+        .collect()
+}
+
+/// Every format, and whatever is cached, tells the same.
+#[test]
+fn what_is_hidden_of_the_base_is_told() {
+    let work = Workdir::new();
+    let layers = layers(&work);
+    let (cache, objects) = (work.out("cache"), work.out("objects"));
+    let (cache, objects) = (cache.to_str().expect("UTF-8"), objects.to_str().expect("UTF-8"));
+    for more in [
+        &["--no-cache"][..],
+        &["--no-cache", "--compress=none"],
+        &["--cache-dir", cache],
+        &["--cache-dir", cache],
+        &["--no-cache", "--format=composefs", "--objects", objects],
+    ] {
+        let outcome = convert(&work, &layers, &[more, &["--audit-base", "--json"]].concat());
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        let audit = &outcome.json()["audit"];
+        let expected = json!({
+            "usr/bin/hard": [],
+            "usr/bin/link": [],
+            "usr/bin/mode": ["mode"],
+            "usr/bin/other": ["contents"],
+            "usr/bin/same": [],
+            "usr/bin/turned": ["target"],
+            "usr/bin/upper": [],
+            "usr/bin/was": [],
+            "usr/lib64/libx.so.1.2": ["contents"],
+            "usr/lib64/liby.so": ["contents"],
+        });
+        assert_eq!(differences(audit), expected);
+        let hidden = audit["hidden"].as_array().expect("a list");
+        let sonames: Vec<_> = hidden.iter().filter_map(|it| it.get("soname")).collect();
+        assert_eq!(sonames, [&json!({ "base": "libx.so.1", "extension": "libx.so.2" })]);
+        let privileged = json!([
+            { "path": "usr/bin/caps", "gives": ["file capabilities"] },
+            { "path": "usr/bin/su", "gives": ["the set-uid bit", "the set-gid bit"] },
+        ]);
+        assert_eq!(audit["privileged"], privileged);
+    }
+    let text = convert(&work, &layers, &["--audit-base", "-v", "--no-cache"]).stderr;
+    for line in [
+        "hides 10 files and links of the base, 5 of them the same",
+        "/usr/bin/turned: not the same target",
+        "/usr/lib64/libx.so.1.2: not the same contents; its soname is libx.so.2, the base's libx.so.1",
+        "/usr/bin/su has the set-uid bit, the set-gid bit, and the base's path does not",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+}
+
+/// The audit changes what is told, and no byte of the image.
+#[test]
+fn an_audit_changes_no_byte() {
+    let work = Workdir::new();
+    let layers = layers(&work);
+    let image = |more: &[&str]| {
+        let outcome = convert(&work, &layers, more);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        fs::read(work.out("demo.raw")).expect("an image")
+    };
+    assert!(image(&["--no-cache"]) == image(&["--no-cache", "--audit-base"]));
+}
+
+/// Rows 61 and 66: each word denies what it names, and leaves nothing behind.
+#[test]
+fn row_66_what_is_denied_ends_the_run() {
+    let work = Workdir::new();
+    let base = Tarball::base().file("usr/bin/x", b"x").symlink("usr/bin/l", "x");
+    let of = |name: &str, contents: &[u8], mode, capabilities| {
+        let tar = Tarball::new().dir("usr").dir("usr/bin");
+        file(tar, name, contents, mode, capabilities).finish()
+    };
+    let same = Tarball::new().dir("usr").dir("usr/bin").file("usr/bin/x", b"x").finish();
+    let link = Tarball::new().dir("usr").dir("usr/bin").symlink("usr/bin/l", "x").finish();
+    let other = of("usr/bin/x", b"y", 0o644, false);
+    let setuid = of("usr/bin/y", b"y", 0o4755, false);
+    let caps = of("usr/bin/y", b"y", 0o755, true);
+    let deletes = Tarball::new().dir("usr").dir("usr/bin").file("usr/bin/.wh.x", b"");
+    let deletes = deletes.file("usr/bin/y", b"y").finish();
+    for (layer, arguments, code) in [
+        (&other, &["--audit-base"][..], 0),
+        (&other, &["--deny=shadow"], 8),
+        (&other, &["--deny=shadow", "--audit-base"], 8),
+        (&other, &["--deny", "setuid,caps,whiteout"], 0),
+        (&same, &["--deny=shadow"], 8),
+        (&same, &["--deny=shadow", "--audit-base"], 0),
+        (&link, &["--deny=shadow"], 0),
+        (&setuid, &["--deny", "setuid"], 8),
+        (&setuid, &["--deny", "caps,shadow,whiteout"], 0),
+        (&caps, &["--deny", "caps"], 8),
+        (&caps, &["--deny", "setuid"], 8),
+        (&caps, &["--deny", "shadow", "--deny", "whiteout"], 0),
+        (&deletes, &["--deny", "whiteout"], 8),
+        (&deletes, &["--deny", "shadow,caps,setuid"], 0),
+    ] {
+        let _ = fs::remove_file(work.out("demo.raw"));
+        let layers = [base.clone().finish(), layer.clone()];
+        let outcome = convert(&work, &layers, &[arguments, &["--no-cache"]].concat());
+        assert_eq!(outcome.code, code, "{arguments:?} {outcome:#?}");
+        assert_eq!(work.out("demo.raw").exists(), code == 0, "{arguments:?}");
+    }
+}
