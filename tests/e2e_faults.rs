@@ -33,6 +33,7 @@ fn sample(output: &Path) -> Vec<OsString> {
         "-o".into(),
         output.as_os_str().to_owned(),
         "--force".into(),
+        "--no-cache".into(),
     ]
 }
 
@@ -222,6 +223,7 @@ fn to_composefs(layout: &Layout, key: &Key, directory: &Path) -> Vec<OsString> {
         "-o".into(),
         directory.join("image.cfs").into(),
         "--force".into(),
+        "--no-cache".into(),
         "-q".into(),
     ]
 }
@@ -409,7 +411,7 @@ fn row_84_signals_at_random_moments() {
     let layout = Layout::signed(&key, &Image::new(&large_layer(2 << 20)));
     let work = Workdir::new();
     let mut erofs = vec![layout.reference().into(), "--key".into(), key.public().into()];
-    erofs.extend(["-o", "image.raw", "--force", "-q"].map(OsString::from));
+    erofs.extend(["-o", "image.raw", "--force", "--no-cache", "-q"].map(OsString::from));
     let composefs = to_composefs(&layout, &key, &work.path("out"));
     let started = Instant::now();
     work.converts(&composefs);

@@ -29,6 +29,7 @@ const WINDOW_LOG: u32 = 21;
 
 /// Bytes before the records.
 const HEAD: u64 = 21 + 32;
+const _: () = assert!(MAGIC.len() == 21);
 /// Bytes after them.
 const TAIL: u64 = 32;
 

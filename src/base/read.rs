@@ -1,6 +1,6 @@
 //! Reading a base: which paths are asked of the lower layers, and what is made of the answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::cache::Cache;
 use super::follow::{Step, follow};
@@ -43,16 +43,18 @@ const OS_RELEASES: &[u8] = b"usr/lib/os.release.d";
 
 /// Whether some extension may ask for the contents of a path: they are in every listing.
 pub(super) fn is_foreseen(path: &[u8]) -> bool {
-    let Some((parent, name)) = split(path) else { return false };
-    let is_account = || {
-        matches!(name, b"passwd" | b"group")
-            && accounts::DIRECTORIES.iter().any(|directory| parent == directory.as_bytes())
-    };
     policy::is_policy_file(path)
-        || is_account()
+        || account_files().any(|known| path == known.as_bytes())
         || OS_RELEASE.iter().any(|known| path == known.as_bytes())
-        || parent == OS_RELEASES
+        || split(path).is_some_and(|(parent, _)| parent == OS_RELEASES)
         || ostree::is_metadata(path)
+}
+
+/// Where accounts are.
+fn account_files() -> impl Iterator<Item = String> {
+    accounts::DIRECTORIES
+        .iter()
+        .flat_map(|directory| ["passwd", "group"].map(|file| format!("{directory}/{file}")))
 }
 
 /// What is asked of a base.
@@ -100,12 +102,6 @@ pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, 
     for path in OS_RELEASE {
         wants.contents(path.as_bytes());
     }
-    if needs_accounts(&query.extension.tree) {
-        for directory in accounts::DIRECTORIES {
-            wants.contents(format!("{directory}/passwd").as_bytes());
-            wants.contents(format!("{directory}/group").as_bytes());
-        }
-    }
     let mut listings = Listings::new(layers, query.cache, query.limits);
     for _ in 0..ROUNDS {
         let view = look(wants, query, &mut listings)?;
@@ -115,6 +111,10 @@ pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, 
             Err(Stop::Unknown(path)) => {
                 wants = view.into_wants();
                 wants.contents(&path);
+            }
+            Err(Stop::Accounts) => {
+                wants = view.into_wants();
+                account_files().for_each(|path| wants.contents(path.as_bytes()));
             }
         }
     }
@@ -197,6 +197,7 @@ fn add_commit<L: Layers>(
     if view.leads_to(ostree::SYSROOT) {
         return Ok(false);
     }
+    view.find_objects(first, 0)?;
     let mut left: Vec<usize> = (1..=last).collect();
     loop {
         let objects = view.objects();
@@ -238,16 +239,17 @@ fn needs_type<C>(extension: &Tree<Stored<C>>, path: &[u8], alternatives: bool) -
     ALWAYS.contains(&path) || (is_compared(&has, path) && !is_dropped)
 }
 
-/// Whether anybody asks who is who: an extension with accounts or state of its own, or with anything
-/// that is not root's (R24, R25).
-fn needs_accounts<C>(extension: &Tree<Stored<C>>) -> bool {
-    extension.walk().any(|entry| {
-        let stat = &entry.inode.stat;
+/// Whether anybody asks who is who: an extension with accounts or state of its own, with anything
+/// that is not root's, or in a directory of the base that is not (R15, R24, R25).
+fn needs_accounts<C>(extension: &Tree<Stored<C>>, of_base: &BTreeMap<Vec<u8>, BasePath>) -> bool {
+    let is_roots = |stat: &Stat| (stat.uid, stat.gid) == (0, 0);
+    let has_own = extension.walk().any(|entry| {
         let is_account = || {
             matches!(split(&entry.path), Some((_, b"passwd" | b"group" | b"shadow" | b"gshadow")))
         };
-        (stat.uid, stat.gid) != (0, 0) || entry.path.starts_with(b"var/") || is_account()
-    })
+        !is_roots(&entry.inode.stat) || entry.path.starts_with(b"var/") || is_account()
+    });
+    has_own || of_base.values().any(|path| !is_roots(&path.stat))
 }
 
 /// Whether a path of the base is one that an extension's is compared with: where that is, and
@@ -306,6 +308,8 @@ fn is_for_repairs<C>(extension: &Tree<Stored<C>>, path: &[u8], alternatives: boo
 enum Stop {
     /// Nobody asked for this path.
     Unknown(Vec<u8>),
+    /// Nobody asked for accounts.
+    Accounts,
     Error(Error),
 }
 
@@ -322,15 +326,6 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
             break;
         }
     }
-    let mut of_base = Accounts::default();
-    if needs_accounts(&query.extension.tree) {
-        for directory in accounts::DIRECTORIES {
-            for (file, into) in [("passwd", &mut of_base.users), ("group", &mut of_base.groups)] {
-                let text = lower.open(format!("{directory}/{file}").as_bytes())?;
-                into.extend(accounts::parse(&text.unwrap_or_default()));
-            }
-        }
-    }
     let (mut found, mut lower_policy) = (None, None);
     if query.policy {
         let all = Merged { view, extension: Some(query.extension), limits: query.limits };
@@ -342,7 +337,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
             lower_policy = lower.policy()?;
         }
     }
-    let paths = view
+    let paths: BTreeMap<_, _> = view
         .paths()
         .filter_map(|path| {
             let (stat, kind) = match view.look(path) {
@@ -353,6 +348,18 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
             Some((path.clone(), BasePath { stat, kind }))
         })
         .collect();
+    let mut of_base = Accounts::default();
+    if needs_accounts(&query.extension.tree, &paths) {
+        if !view.wants_contents(b"etc/passwd") {
+            return Err(Stop::Accounts);
+        }
+        for path in account_files() {
+            let text = lower.open(path.as_bytes())?.unwrap_or_default();
+            let is_users = path.ends_with("passwd");
+            let into = if is_users { &mut of_base.users } else { &mut of_base.groups };
+            into.extend(accounts::parse(&text));
+        }
+    }
     Ok(Base {
         os_release,
         policy: found,

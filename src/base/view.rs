@@ -233,6 +233,11 @@ impl<'a> View<'a> {
         self.wants.has(path)
     }
 
+    /// Whether the contents of a path are asked for.
+    pub fn wants_contents(&self, path: &[u8]) -> bool {
+        self.wants.has_contents(path)
+    }
+
     /// Whether hard links lead to anything below a directory of lower layers.
     pub fn leads_to(&self, directory: &[u8]) -> bool {
         self.nodes.values().any(|node| match &node.kind {

@@ -1,5 +1,6 @@
-//! A base as ostree-ext writes it (`ostree container encapsulate`), made of a commit of the real
-//! `ostree`, since Debian has no tool that encapsulates.
+//! Bases as ostree-ext writes them (`ostree container encapsulate`), made of commits of the real
+//! `ostree`, since Debian has no tool that encapsulates. One that ostree-ext wrote itself is in
+//! `testdata/base/encapsulated`.
 
 use std::collections::BTreeMap;
 use std::fs;

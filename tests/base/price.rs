@@ -1,9 +1,14 @@
 //! What is fetched of bases whose manifests say what is where.
 
+use std::fs;
+use std::io::Read;
+
+use serde_json::Value;
+
 use crate::common::faults::noise;
 use crate::common::layout::{Image, digest};
 use crate::common::tarball::{Tarball, gzip};
-use crate::common::{need, tools};
+use crate::common::{need, repository, tools};
 use crate::ostree::{Export, Root};
 use crate::{Shop, extension};
 
@@ -89,6 +94,54 @@ fn of_an_ostree_base_only_what_is_needed_is_fetched() {
     assert_eq!(before, after);
     assert!(made == plainly(&shop, "second", &export, &second));
     assert!(before.iter().all(|&count| count > 0), "all was read for comparison");
+}
+
+/// An export of the real ostree-ext (0.15, `ostree container encapsulate --contentmeta`) in
+/// `testdata/base/encapsulated`: a layer above it is converted without the chunks of others.
+#[test]
+fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let layout = repository("testdata/base/encapsulated");
+    let document = |digest: &Value| -> Value {
+        let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
+        serde_json::from_slice(&fs::read(layout.join("blobs/sha256").join(hex)).unwrap()).unwrap()
+    };
+    let index = fs::read(layout.join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let manifest = document(&index["manifests"][0]["digest"]);
+    let config = document(&manifest["config"]["digest"]);
+    let described = manifest["layers"].as_array().unwrap();
+    let mut layers = Vec::new();
+    for layer in described {
+        let hex = layer["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        let stored = fs::read(layout.join("blobs/sha256").join(hex)).unwrap();
+        let mut tar = Vec::new();
+        flate2::read::MultiGzDecoder::new(stored.as_slice()).read_to_end(&mut tar).unwrap();
+        layers.push((stored, tar));
+    }
+    let above = extension(b"tool");
+    layers.push((gzip(&above), above));
+    let plain = Image::of_blobs(&layers);
+    let mut image = plain.clone();
+    image.config["config"] = config["config"].clone();
+    for (index, layer) in described.iter().enumerate() {
+        if let Some(annotations) = layer.get("annotations") {
+            image.manifest["layers"][index]["annotations"] = annotations.clone();
+        }
+    }
+    shop.push("encapsulated", &image);
+    let (made, _) = shop.convert("encapsulated", &["--no-cache"]);
+    let log = shop.registry.log();
+    let mut fetched = Vec::new();
+    for layer in described {
+        let digest = layer["digest"].as_str().unwrap();
+        if log.lines().any(|line| line.contains("\"GET /v2/") && line.contains(digest)) {
+            fetched.push(layer["annotations"]["ostree.components"].as_str().unwrap_or("first"));
+        }
+    }
+    assert_eq!(fetched, ["first", "selinux-policy-targeted", "fedora-release-common"]);
+    shop.push("plain", &plain);
+    assert!(made == shop.convert("plain", &["--no-cache"]).0);
 }
 
 /// What the policy alone would need is not fetched for the labels of another.
