@@ -16,6 +16,8 @@ use crate::oci::{Digest, ImageConfig, Resolved, Source};
 use crate::publish::{Published, Target};
 use crate::report::{self, Changes, Report};
 use crate::request::{Format, Labels, Request, Trust};
+#[cfg(feature = "libselinux")]
+use crate::selinux::libselinux::Libselinux;
 use crate::selinux::{FileContexts, Lookup, PolicyFiles};
 use crate::sysext::{self, Fates, PolicyChange, Repair, Sysext, SysextOptions, modules};
 use crate::tree::{Content, Tree};
@@ -255,7 +257,7 @@ struct Labelling {
     before: PolicyFiles,
     after: PolicyFiles,
     #[cfg(feature = "libselinux")]
-    libselinux: Option<crate::selinux::libselinux::Libselinux>,
+    libselinux: Option<Libselinux>,
 }
 
 impl Labelling {
@@ -283,10 +285,12 @@ impl Labelling {
         let contexts = FileContexts::parse(&after)?;
         Ok(Some(Self {
             #[cfg(feature = "libselinux")]
-            libselinux: (request.extension.by_libselinux)
-                .then(|| crate::selinux::libselinux::Libselinux::open(&after))
-                .transpose()
-                .map_err(image::Error::Io)?,
+            libselinux: match request.extension.engine {
+                crate::cli::EngineArg::Own => None,
+                crate::cli::EngineArg::Libselinux => {
+                    Some(Libselinux::open(&after).map_err(image::Error::Io)?)
+                }
+            },
             contexts,
             from,
             before,
