@@ -74,9 +74,9 @@ pub struct Extension {
     pub no_enable: Vec<String>,
     /// Where the labels come from.
     pub labels: Labels,
-    /// Whether libselinux looks them up.
+    /// What looks them up.
     #[cfg(feature = "libselinux")]
-    pub by_libselinux: bool,
+    pub engine: crate::cli::EngineArg,
 }
 
 /// Where the labels of files come from.
@@ -218,7 +218,7 @@ fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {
             directory => Labels::Directory(directory.into()),
         },
         #[cfg(feature = "libselinux")]
-        by_libselinux: args.selinux_engine == crate::cli::EngineArg::Libselinux,
+        engine: args.selinux_engine,
     })
 }
 

@@ -159,6 +159,37 @@ fn libselinux_agrees_on_a_fedora_host() {
     assert_eq!(judge.lookup(b"/proc/x", 0o100_000), None, "a <<none>>");
 }
 
+/// Also where it is of another mind than ours, as old releases are of such a policy (R31).
+#[cfg(feature = "libselinux")]
+#[test]
+fn libselinux_labels_what_it_is_asked_to() {
+    use common::layout::{Image, Layout};
+    use common::tarball::{Tarball, gzip};
+    let policy = PolicyFiles {
+        file_contexts:
+            b"/.* u:r:all:s0\n/usr/bin/tool -- u:r:literal:s0\n/usr/bin/tool u:r:last:s0\n".to_vec(),
+        ..PolicyFiles::default()
+    };
+    let judge = oci2sysext::selinux::libselinux::Libselinux::open(&policy).unwrap();
+    let label = String::from_utf8(judge.lookup(b"/usr/bin/tool", 0o100_000).unwrap()).unwrap();
+    let base = Tarball::new()
+        .file("etc/os-release", b"ID=x\nVERSION_ID=1\n")
+        .file("etc/selinux/config", b"")
+        .file("etc/selinux/targeted/contexts/files/file_contexts", &policy.file_contexts)
+        .finish();
+    let layer = Tarball::minimal().finish();
+    let mut layout = Layout::new();
+    layout.add_image(&Image::of_blobs(&[(gzip(&base), base), (gzip(&layer), layer)]));
+    let (work, reference) = (common::command::Workdir::new(), layout.reference());
+    for (engine, label) in [("own", "u:r:literal:s0"), ("libselinux", &label)] {
+        let arguments = ["--insecure-skip-signature", "--force", "-o", "demo.raw", &reference];
+        work.converts(arguments.iter().chain(&["--selinux-engine", engine]));
+        let dump = work.run(["dump", "demo.raw"]).stdout;
+        let line = dump.lines().find(|line| line.starts_with("/usr/bin/tool ")).unwrap();
+        assert!(line.ends_with(&format!("security.selinux={label}\\x00")), "{engine}: {line}");
+    }
+}
+
 #[test]
 fn threads_share_a_policy() {
     let Some((policy, labels)) = fedora() else { return };

@@ -6,7 +6,8 @@ compilation of the policy included. It prints the table of docs/performance.md.
 
 WORK is a directory on a tmpfs, CONTEXTS one with file_contexts and its siblings, LIST a file with a
 mode in octal, a tab and a path on each line. The files of the list are made below WORK, empty, for
-setfiles, which also finds them and reads or writes their labels; matchpathcon is told their names.
+setfiles, which also finds them and reads the labels that they have, and with -n writes none;
+matchpathcon is told their names.
 Must be root. These variables say which programs:
     LABELS       target/release/deps/labels-*  (cargo bench --bench labels --no-run)
     SETFILES, MATCHPATHCON   those of the newest libselinux
@@ -54,8 +55,7 @@ def main():
     )
     cases = {
         "ours": [labels, policy, work / "list", "once"],
-        "setfiles -n": [setfiles, "-n", "-r", tree, file_contexts, tree],
-        "setfiles": [setfiles, "-F", "-r", tree, file_contexts, tree],
+        "setfiles": [setfiles, "-n", "-r", tree, file_contexts, tree],
         "matchpathcon": ["sh", "-ec", asks],
     }
     runs = {label: [] for label in cases}

@@ -42,6 +42,7 @@ pub mod registries_d;
 pub mod repairs;
 pub mod scan;
 pub mod signature;
+pub mod soname;
 pub mod stack;
 pub mod toc;
 pub mod trust_root;
@@ -67,5 +68,5 @@ macro_rules! targets {
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
     layer, listing, os_release, ostree, policy_json, policy_module, public_key, reference, registries_conf,
-    registries_d, repairs, scan, signature, stack, toc, trust_root,
+    registries_d, repairs, scan, signature, soname, stack, toc, trust_root,
 }

@@ -21,12 +21,13 @@ use super::tars::Tar;
 
 const SECRET: &[u8] = b"SECRET";
 
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "Description",
     "DefaultDependencies",
     "After",
     "Before",
     "Conflicts",
+    "ConditionFileIsExecutable",
     "ConditionSecurity",
     "Wants",
     "Upholds",

@@ -1,10 +1,14 @@
 //! What labels files: a policy, with what the layer adds to it.
 
 use crate::base::{self, Base};
+#[cfg(feature = "libselinux")]
+use crate::cli::EngineArg;
 use crate::error::Result;
 use crate::layer::Stored;
 use crate::report::Changes;
 use crate::request::{Labels, Request};
+#[cfg(feature = "libselinux")]
+use crate::selinux::libselinux::Libselinux;
 use crate::selinux::{FileContexts, Lookup, PolicyFiles};
 use crate::sysext::{PolicyChange, modules};
 use crate::tree::Tree;
@@ -17,7 +21,7 @@ pub(super) struct Labelling {
     before: PolicyFiles,
     after: PolicyFiles,
     #[cfg(feature = "libselinux")]
-    libselinux: Option<crate::selinux::libselinux::Libselinux>,
+    libselinux: Option<Libselinux>,
 }
 
 impl Labelling {
@@ -45,10 +49,12 @@ impl Labelling {
         let contexts = FileContexts::parse(&after)?;
         Ok(Some(Self {
             #[cfg(feature = "libselinux")]
-            libselinux: (request.extension.by_libselinux)
-                .then(|| crate::selinux::libselinux::Libselinux::open(&after))
-                .transpose()
-                .map_err(crate::image::Error::Io)?,
+            libselinux: match request.extension.engine {
+                EngineArg::Own => None,
+                EngineArg::Libselinux => {
+                    Some(Libselinux::open(&after).map_err(crate::image::Error::Io)?)
+                }
+            },
             contexts,
             from,
             before,

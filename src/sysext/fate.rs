@@ -38,8 +38,8 @@ impl Fates {
     }
 }
 
-/// Whether later rooms read the contents: policy (R30) and its modules (R34), units (R22), accounts (R24), what makes
-/// files (R25), release files (row 69).
+/// Whether later rooms read the contents: policy (R30) and its modules (R34), units (R22), accounts
+/// (R24), what makes files (R25), release files (row 69).
 fn is_read(path: &[u8]) -> bool {
     let accounts = |name: &[u8]| {
         matches!(name, b"passwd" | b"group" | b"shadow" | b"gshadow" | b"subuid" | b"subgid")
