@@ -56,7 +56,7 @@ fn every_named_reject_is_refused() {
             match option {
                 "--selinux=image" => policy = true,
                 "--any-host" => options.any_host = true,
-                "--deny=setuid" => options.deny_setuid = true,
+                "--deny=setuid" => options.deny.setuid = true,
                 "--whiteouts=refuse" => options.whiteouts = Whiteouts::Refuse,
                 other => panic!("{other}"),
             }
