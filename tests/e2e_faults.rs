@@ -30,10 +30,10 @@ fn sample(output: &Path) -> Vec<OsString> {
         layout.into(),
         "--key".into(),
         key.into(),
+        "--no-cache".into(),
         "-o".into(),
         output.as_os_str().to_owned(),
         "--force".into(),
-        "--no-cache".into(),
     ]
 }
 

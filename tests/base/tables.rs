@@ -6,10 +6,12 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::common::command::Workdir;
 use crate::common::faults::{Reply, Request, Server};
-use crate::common::layout::{Image, Layout};
-use crate::common::tarball::gzip;
+use crate::common::layout::{Image, Layout, digest};
+use crate::common::tarball::{Tarball, gzip};
 use crate::common::{need, repository, tools};
 use crate::{Shop, base, extension, over};
 
@@ -145,7 +147,7 @@ fn of_an_estargz_base_only_the_table_and_wanted_files_are_fetched() {
     let with_digest = |digest: &str| {
         let mut image = plain.clone();
         image.manifest["layers"][0]["annotations"] =
-            serde_json::json!({ "containerd.io/snapshot/stargz/toc.digest": digest });
+            json!({ "containerd.io/snapshot/stargz/toc.digest": digest });
         image
     };
     let shelf = |image: &Image| {
@@ -163,4 +165,44 @@ fn of_an_estargz_base_only_the_table_and_wanted_files_are_fetched() {
     // A table of another digest is none.
     let other = with_digest(&format!("sha256:{}", "0".repeat(64)));
     assert!(convert(&work, &serve(shelf(&other), |reply, _| reply)) == expected);
+}
+
+/// A table that has another digest for a file than the layer: whichever is meant, the other is not.
+#[test]
+fn a_table_that_contradicts_its_layer_is_refused() {
+    let file =
+        Tarball::new().file("usr/lib/os-release", b"ID=example\nVERSION_ID=1\n").unfinished();
+    for (digest, code) in [(digest(b"ID=example\nVERSION_ID=1\n"), 0), (digest(b"ID=other\n"), 6)] {
+        let entry = json!({
+            "name": "usr/lib/os-release", "type": "reg", "size": 24, "offset": 0, "digest": digest,
+        });
+        let table = json!({ "version": 1, "entries": [entry] }).to_string();
+        let table = table.as_bytes();
+        let end = Tarball::new().file("stargz.index.json", table).finish();
+        let first = gzip(&file);
+        let footer = [
+            &[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, b'S', b'G', 22, 0][..],
+            format!("{:016x}STARGZ", first.len()).as_bytes(),
+            &[1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let stored = [first, gzip(&end), footer].concat();
+        let above = extension(b"tool");
+        let tar = [file.clone(), end].concat();
+        let mut image = Image::of_blobs(&[(stored, tar), (gzip(&above), above)]);
+        image.manifest["layers"][0]["annotations"] =
+            json!({ "containerd.io/snapshot/stargz/toc.digest": self::digest(table) });
+        let mut layout = Layout::new();
+        layout.add_image(&image);
+        let work = Workdir::new();
+        let mut command = work.command();
+        command.arg(layout.reference()).arg("--name=tool").arg("--selinux=none");
+        command.arg("--insecure-skip-signature");
+        if code == 0 {
+            work.converts_command(&mut command);
+        } else {
+            let outcome = work.refuses_command(code, &mut command);
+            assert_eq!(outcome.id(), "base.contents");
+        }
+    }
 }
