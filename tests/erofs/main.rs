@@ -550,10 +550,8 @@ fn files_and_images_over_4_gib() {
     add("last", store(&mut writer, b"behind 4 GiB"));
     let staged = writer.finish(&tree).unwrap();
     assert!(staged.size() > size);
-    // Not `--extract`: fsck.erofs 1.5 reads an extent in one piece, and cannot one of 4 GiB.
-    for program in erofs_utils("fsck.erofs") {
-        host::judge(program.to_str().unwrap(), &[file.path().as_os_str()]);
-    }
+    // That of 1.5, which cannot read an extent of 4 GiB, knows no packed inode.
+    fsck(file.path());
     if host::is_root() {
         let mounted = Mounted::by_loop_device(file.path());
         let last = File::open(mounted.0.path().join("noise")).unwrap();

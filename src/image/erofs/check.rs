@@ -46,14 +46,13 @@ pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) ->
         partners: vec![None; tree.len()],
     };
     let root = reader.root(&mut comparison.xattrs)?;
-    comparison.inode(b"", Tree::<C>::ROOT, &root)?;
+    comparison.inode(Tree::<C>::ROOT, &root)?;
     // Entries of a directory one after the other, then what is below them: inodes are stored in
     // that order, so each part of the image is read once.
-    let nid = root.nid();
-    let mut directories =
-        vec![Pair { path: Vec::new(), expected: Tree::<C>::ROOT, found: root, parent: nid }];
+    let (found, parent) = (root.nid(), root.nid());
+    let mut directories = vec![Pair { expected: Tree::<C>::ROOT, found, parent }];
     while let Some(pair) = directories.pop() {
-        let below = comparison.names(&pair)?;
+        let below = comparison.names(pair)?;
         directories.extend(below.into_iter().rev());
     }
     reader.walk_packed()?;
@@ -72,43 +71,40 @@ struct Comparison<'a, C> {
     partners: Vec<Option<u64>>,
 }
 
-/// A directory of the tree and that of the image.
+/// A directory of the tree, the number of that of the image, and of that above it.
+#[derive(Clone, Copy)]
 struct Pair {
-    path: Vec<u8>,
     expected: Ino,
-    found: Node,
-    /// The number of the image's directory above it.
+    found: u64,
     parent: u64,
 }
 
 impl<C: Expected> Comparison<'_, C> {
     /// Compares the names of two directories and what they name; gives the directories below.
-    fn names(&mut self, pair: &Pair) -> Result<Vec<Pair>, Error> {
+    fn names(&mut self, pair: Pair) -> Result<Vec<Pair>, Error> {
         let tree = self.tree;
         let mut below = Vec::new();
         let mut expected = tree.directory(pair.expected).into_iter().flatten();
-        for entry in self.reader.entries(&pair.found, pair.parent)? {
+        let directory = self.reader.node(pair.found, &mut self.xattrs, &self.limits)?;
+        for entry in self.reader.entries(&directory, pair.parent)? {
             let entry = entry?;
             let found = &*entry.name;
             let Some((name, &ino)) = expected.next().filter(|(name, _)| ***name <= *found) else {
-                let path = join(&pair.path, found);
-                return Err(mismatch(&path, "path", "it in the image", "none"));
+                return Err(self.wrong_name(pair.expected, found, "it in the image", "none"));
             };
-            let path = join(&pair.path, name);
             if **name != *found {
-                return Err(mismatch(&path, "path", "none in the image", "it"));
+                return Err(self.wrong_name(pair.expected, name, "none in the image", "it"));
             }
             match self.partners.get(ino.index()).copied().flatten() {
                 Some(partner) if partner == entry.nid => {}
                 Some(_) => {
-                    return Err(mismatch(&path, "hard link", "another inode", "the same one"));
+                    return Err(self.mismatch(ino, "hard link", "another inode", "the same one"));
                 }
                 None => {
                     let found = self.reader.node(entry.nid, &mut self.xattrs, &self.limits)?;
-                    self.inode(&path, ino, &found)?;
+                    self.inode(ino, &found)?;
                     if matches!(found.content, Content::Directory(_)) {
-                        let parent = pair.found.nid();
-                        below.push(Pair { path, expected: ino, found, parent });
+                        below.push(Pair { expected: ino, found: entry.nid, parent: pair.found });
                     }
                 }
             }
@@ -116,44 +112,42 @@ impl<C: Expected> Comparison<'_, C> {
         }
         match expected.next() {
             None => Ok(below),
-            Some((name, _)) => {
-                Err(mismatch(&join(&pair.path, name), "path", "none in the image", "it"))
-            }
+            Some((name, _)) => Err(self.wrong_name(pair.expected, name, "none in the image", "it")),
         }
     }
 
     /// Compares two inodes, which become partners.
-    fn inode(&mut self, path: &[u8], ino: Ino, found: &Node) -> Result<(), Error> {
+    fn inode(&mut self, ino: Ino, found: &Node) -> Result<(), Error> {
         if let Some(partner) = self.partners.get_mut(ino.index()) {
             *partner = Some(found.nid());
         }
         let expected = self.tree.inode(ino);
         let links = self.links(ino);
         if found.links() != links {
-            return Err(mismatch(path, "links", found.links(), links));
+            return Err(self.mismatch(ino, "links", found.links(), links));
         }
-        stat(path, &expected.stat, &found.stat)?;
+        self.stat(ino, &expected.stat, &found.stat)?;
         match (&expected.content, &found.content) {
             (Content::Regular(expected), Content::Regular(found)) => {
                 if found.size != expected.size() {
-                    return Err(mismatch(path, "size", found.size, expected.size()));
+                    return Err(self.mismatch(ino, "size", found.size, expected.size()));
                 }
                 match self.self_check {
                     SelfCheck::Structure => self.reader.contents(found)?.walk()?,
-                    SelfCheck::Full => self.contents(path, found, &expected.digest())?,
+                    SelfCheck::Full => self.contents(ino, found, &expected.digest())?,
                 }
             }
             (Content::Symlink(expected), Content::Symlink(found)) if found != expected => {
-                return Err(mismatch(path, "target", Escaped(found), Escaped(expected)));
+                return Err(self.mismatch(ino, "target", Escaped(found), Escaped(expected)));
             }
             (Content::CharDevice { rdev: expected }, Content::CharDevice { rdev: found })
             | (Content::BlockDevice { rdev: expected }, Content::BlockDevice { rdev: found })
                 if found != expected =>
             {
-                return Err(mismatch(path, "device number", found, expected));
+                return Err(self.mismatch(ino, "device number", found, expected));
             }
             (expected, found) if expected.file_type() != found.file_type() => {
-                return Err(mismatch(path, "type", found.type_name(), expected.type_name()));
+                return Err(self.mismatch(ino, "type", found.type_name(), expected.type_name()));
             }
             _ => {}
         }
@@ -173,22 +167,23 @@ impl<C: Expected> Comparison<'_, C> {
     }
 
     /// Fails unless each inode has a partner of its own, and the image no more of them.
-    fn finish(self) -> Result<(), Error> {
-        let mut partners: Vec<u64> = self.partners.into_iter().flatten().collect();
+    fn finish(mut self) -> Result<(), Error> {
+        let partners = std::mem::take(&mut self.partners);
+        let mut partners: Vec<u64> = partners.into_iter().flatten().collect();
         partners.sort_unstable();
-        let compared = wide(partners.len());
+        let (root, compared) = (Tree::<C>::ROOT, wide(partners.len()));
         partners.dedup();
         if wide(partners.len()) != compared {
-            return Err(mismatch(b"", "inode", "one", "two that are no hard links"));
+            return Err(self.mismatch(root, "inode", "one", "two that are no hard links"));
         }
         if self.reader.inodes() != compared {
-            return Err(mismatch(b"", "number of inodes", self.reader.inodes(), compared));
+            return Err(self.mismatch(root, "number of inodes", self.reader.inodes(), compared));
         }
         Ok(())
     }
 
     /// Compares the bytes of a file by their digest.
-    fn contents(&self, path: &[u8], found: &Located, expected: &[u8; 16]) -> Result<(), Error> {
+    fn contents(&self, ino: Ino, found: &Located, expected: &[u8; 16]) -> Result<(), Error> {
         let mut hasher = blake3::Hasher::new();
         self.reader.contents(found)?.decode(|bytes| {
             hasher.update(bytes);
@@ -196,30 +191,56 @@ impl<C: Expected> Comparison<'_, C> {
         let mut digest = [0; 16];
         hasher.finalize_xof().fill(&mut digest);
         if digest != *expected {
-            return Err(mismatch(path, "contents", hex(&digest), hex(expected)));
+            return Err(self.mismatch(ino, "contents", hex(&digest), hex(expected)));
         }
         Ok(())
     }
-}
 
-fn stat(path: &[u8], expected: &Stat, found: &Stat) -> Result<(), Error> {
-    if found.mode != expected.mode {
-        let octal = |mode| format!("{mode:o}");
-        return Err(mismatch(path, "mode", octal(found.mode), octal(expected.mode)));
+    fn stat(&self, ino: Ino, expected: &Stat, found: &Stat) -> Result<(), Error> {
+        if found.mode != expected.mode {
+            let octal = |mode| format!("{mode:o}");
+            return Err(self.mismatch(ino, "mode", octal(found.mode), octal(expected.mode)));
+        }
+        if (found.uid, found.gid) != (expected.uid, expected.gid) {
+            let owner = |stat: &Stat| format!("{}:{}", stat.uid, stat.gid);
+            return Err(self.mismatch(ino, "owner", owner(found), owner(expected)));
+        }
+        if found.mtime != expected.mtime {
+            let time = |stat: &Stat| format!("{}.{:09}", stat.mtime.sec, stat.mtime.nsec);
+            return Err(self.mismatch(ino, "mtime", time(found), time(expected)));
+        }
+        if found.xattrs != expected.xattrs {
+            let shown = |stat: &Stat| format!("{:?}", stat.xattrs);
+            return Err(self.mismatch(ino, "extended attributes", shown(found), shown(expected)));
+        }
+        Ok(())
     }
-    let owner = |stat: &Stat| format!("{}:{}", stat.uid, stat.gid);
-    if owner(found) != owner(expected) {
-        return Err(mismatch(path, "owner", owner(found), owner(expected)));
+
+    fn wrong_name(
+        &self,
+        directory: Ino,
+        name: &[u8],
+        found: &'static str,
+        expected: &'static str,
+    ) -> Error {
+        mismatch(&join(&self.path(directory), name), "path", found, expected)
     }
-    if found.mtime != expected.mtime {
-        let time = |stat: &Stat| format!("{}.{:09}", stat.mtime.sec, stat.mtime.nsec);
-        return Err(mismatch(path, "mtime", time(found), time(expected)));
+
+    fn mismatch(
+        &self,
+        ino: Ino,
+        what: &'static str,
+        found: impl Display,
+        expected: impl Display,
+    ) -> Error {
+        mismatch(&self.path(ino), what, found, expected)
     }
-    if found.xattrs != expected.xattrs {
-        let shown = |stat: &Stat| format!("{:?}", stat.xattrs);
-        return Err(mismatch(path, "extended attributes", shown(found), shown(expected)));
+
+    /// The first path of an inode.
+    fn path(&self, ino: Ino) -> Vec<u8> {
+        let found = self.tree.walk().find(|entry| entry.ino == ino);
+        found.map(|entry| entry.path).unwrap_or_default()
     }
-    Ok(())
 }
 
 fn mismatch(path: &[u8], what: &'static str, found: impl Display, expected: impl Display) -> Error {

@@ -17,8 +17,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Bytes that are written at a time, always from a multiple of them on unless something was
-    /// taken back.
+    /// Bytes that are written at a time.
     const BUFFER: usize = 256 << 10;
 
     /// An empty data area.

@@ -213,7 +213,7 @@ impl<'a> Places<'a> {
         self.xattr_start = block_after(u64::from(self.start) * BLOCK + layout.end())?;
         let mut next = block_after(u64::from(self.xattr_start) * BLOCK + self.shared.all())?;
         for ino in &self.order {
-            // How many there are, up to here.
+            // How many it has gives way to which is its first.
             let Some(blocks) = self.blocks.get_mut(ino.index()) else { continue };
             let first = next;
             next = next.checked_add(std::mem::replace(blocks, first)).ok_or_else(too_large)?;
