@@ -56,7 +56,7 @@ impl Build {
     pub fn step(&mut self, wishes: &[Wish]) {
         let (given, linked) = (BTreeSet::new(), BTreeSet::new());
         let mut step = Step { tar: Tar::new(), given, linked };
-        for top in ["etc", "usr", "var"] {
+        for top in ["etc", "opt", "usr"] {
             let path = vec![top.to_owned()];
             step.tar = step.tar.dir(top.as_bytes());
             self.paths.insert(path, Node::Directory { mode: 0o755 });
@@ -193,7 +193,7 @@ impl Build {
 /// One of a few paths, so that steps meet.
 fn path(number: u8) -> Vec<String> {
     let number = usize::from(number);
-    let top = ["usr", "usr", "usr", "etc", "var"][number % 5];
+    let top = ["usr", "usr", "usr", "etc", "opt"][number % 5];
     let mut path = vec![top.to_owned()];
     let mut rest = number / 5;
     for _ in 0..=rest % 3 {

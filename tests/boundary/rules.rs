@@ -158,6 +158,34 @@ fn the_report_says_what_drew_the_boundary() {
     assert!(outcome.stdout.contains(words), "{outcome:#?}");
 }
 
+/// What one step adds and a later one deletes is a whiteout of the base's only if the base has it.
+#[test]
+fn a_step_that_cleans_up_deletes_nothing_of_the_base() {
+    let run = need!(Runner::new(), "no openssl");
+    let [os, of_base, ..] = tars();
+    let dirs = || Tarball::new().dir("usr").dir("usr/share");
+    let adds = dirs().file("usr/share/of-the-base", b"another").file("usr/share/own", b"own");
+    let cleans = Tarball::minimal()
+        .dir("usr/share")
+        .file("usr/share/.wh.of-the-base", b"")
+        .file("usr/share/.wh.own", b"");
+    let image = image(&[os, of_base, adds.finish(), cleans.finish()]);
+    let refused = run.refused(&image, "8 sysext.whiteout", &["--layers=2", "--whiteouts=refuse"]);
+    assert!(refused.stderr.contains("usr/share/of-the-base"), "{refused:#?}");
+    let (report, _) = run.report(&image, &["--layers=2"]);
+    let changes = report["changes"].as_array().unwrap().iter();
+    let dropped: Vec<_> = changes.filter(|change| change["action"] == "dropped").collect();
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    assert_eq!(
+        (&dropped[0]["path"], &dropped[0]["rule"]),
+        (&json!("usr/share/of-the-base"), &json!("row 59a"))
+    );
+    let (report, _) = run.report(&image, &["--layers=2", "--whiteouts=keep"]);
+    let added = report["changes"].as_array().unwrap().iter().filter(|it| it["rule"] == "R14");
+    assert_eq!(added.map(|change| &change["path"]).collect::<Vec<_>>(), ["usr/share/of-the-base"]);
+    assert_eq!(run.drawn(&image, &["--layers=1", "--whiteouts=drop"]), is("top", &[3]));
+}
+
 /// `--base` takes all that the program takes elsewhere.
 #[test]
 fn the_user_names_a_base() {
