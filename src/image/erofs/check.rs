@@ -46,14 +46,14 @@ pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) ->
         partners: vec![None; tree.len()],
     };
     let root = reader.root(&mut comparison.xattrs)?;
-    comparison.inode(Tree::<C>::ROOT, &root)?;
+    let top = Tree::<C>::ROOT;
+    comparison.inode(top, &root)?;
     // Entries of a directory one after the other, then what is below them: inodes are stored in
     // that order, so each part of the image is read once.
-    let (found, parent) = (root.nid(), root.nid());
-    let mut directories = vec![Pair { expected: Tree::<C>::ROOT, found, parent }];
-    while let Some(pair) = directories.pop() {
-        let below = comparison.names(pair)?;
-        directories.extend(below.into_iter().rev());
+    let mut directories = vec![(top, top)];
+    while let Some((ino, parent)) = directories.pop() {
+        let below = comparison.names(ino, parent)?;
+        directories.extend(below.into_iter().rev().map(|below| (below, ino)));
     }
     reader.walk_packed()?;
     comparison.finish()
@@ -71,31 +71,27 @@ struct Comparison<'a, C> {
     partners: Vec<Option<u64>>,
 }
 
-/// A directory of the tree, the number of that of the image, and of that above it.
-#[derive(Clone, Copy)]
-struct Pair {
-    expected: Ino,
-    found: u64,
-    parent: u64,
-}
-
 impl<C: Expected> Comparison<'_, C> {
-    /// Compares the names of two directories and what they name; gives the directories below.
-    fn names(&mut self, pair: Pair) -> Result<Vec<Pair>, Error> {
+    /// Compares the names of a directory, which is in `parent`, with those of its partner, and what
+    /// they name; gives the directories below.
+    fn names(&mut self, directory: Ino, parent: Ino) -> Result<Vec<Ino>, Error> {
         let tree = self.tree;
         let mut below = Vec::new();
-        let mut expected = tree.directory(pair.expected).into_iter().flatten();
-        let directory = self.reader.node(pair.found, &mut self.xattrs, &self.limits)?;
-        for entry in self.reader.entries(&directory, pair.parent)? {
+        let mut expected = tree.directory(directory).into_iter().flatten();
+        let (Some(nid), Some(above)) = (self.partner(directory), self.partner(parent)) else {
+            return Ok(below);
+        };
+        let found = self.reader.node(nid, &mut self.xattrs, &self.limits)?;
+        for entry in self.reader.entries(&found, above)? {
             let entry = entry?;
             let found = &*entry.name;
             let Some((name, &ino)) = expected.next().filter(|(name, _)| ***name <= *found) else {
-                return Err(self.wrong_name(pair.expected, found, "it in the image", "none"));
+                return Err(self.wrong_name(directory, found, "it in the image", "none"));
             };
             if **name != *found {
-                return Err(self.wrong_name(pair.expected, name, "none in the image", "it"));
+                return Err(self.wrong_name(directory, name, "none in the image", "it"));
             }
-            match self.partners.get(ino.index()).copied().flatten() {
+            match self.partner(ino) {
                 Some(partner) if partner == entry.nid => {}
                 Some(_) => {
                     return Err(self.mismatch(ino, "hard link", "another inode", "the same one"));
@@ -104,7 +100,7 @@ impl<C: Expected> Comparison<'_, C> {
                     let found = self.reader.node(entry.nid, &mut self.xattrs, &self.limits)?;
                     self.inode(ino, &found)?;
                     if matches!(found.content, Content::Directory(_)) {
-                        below.push(Pair { expected: ino, found: entry.nid, parent: pair.found });
+                        below.push(ino);
                     }
                 }
             }
@@ -112,8 +108,12 @@ impl<C: Expected> Comparison<'_, C> {
         }
         match expected.next() {
             None => Ok(below),
-            Some((name, _)) => Err(self.wrong_name(pair.expected, name, "none in the image", "it")),
+            Some((name, _)) => Err(self.wrong_name(directory, name, "none in the image", "it")),
         }
+    }
+
+    fn partner(&self, ino: Ino) -> Option<u64> {
+        self.partners.get(ino.index()).copied().flatten()
     }
 
     /// Compares two inodes, which become partners.
