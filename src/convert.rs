@@ -67,7 +67,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let mut store = Objects::open(objects)?;
             let extension = image.extension(&mut blobs, &mut store, &mut changes)?;
             let tree = extension.sysext.tree();
-            let audit = image.audit(tree, &|contents| Ok(store.read(contents)?), &mut blobs)?;
+            let audit = image.audit(tree, &|contents| store.read(contents), &mut blobs)?;
             let composefs::Image { staged, digest, verity: of_image } =
                 composefs::write(tree, destination.stage()?)?;
             let of_objects = store.commit(tree)?;

@@ -69,7 +69,9 @@ impl<'a, L: Layers> Audit<'a, L> {
     ) -> Result<BTreeMap<Vec<u8>, Hidden>, L::Error> {
         let (none, all) = (|_: &[u8]| false, |_: &[u8]| true);
         let mut wants = Wants::new(false, &none, &all);
-        paths.iter().for_each(|path| wants.path(path));
+        for path in paths {
+            wants.path(path);
+        }
         Ok(hidden(&self.view(wants)?, paths))
     }
 
