@@ -80,7 +80,7 @@ impl<'r> Found<'r> {
     pub fn find(wanted: &'r Wanted) -> Result<Self> {
         let decision = decide(wanted)?;
         let precautions = Precautions::new(wanted)?;
-        let mut source = open(wanted, &wanted.reference)?;
+        let mut source = open(wanted, &wanted.reference, true)?;
         let resolved = source.resolve(&wanted.platform.clone().unwrap_or_else(Platform::host))?;
         Ok(Self { wanted, decision, precautions, source, resolved })
     }
@@ -213,10 +213,15 @@ impl<'r> Examination<'r> {
 }
 
 /// The place of an image, the wanted one or one that it names: asked in the same way, at the
-/// mirrors that are configured for it.
-pub fn open(wanted: &Wanted, reference: &Reference) -> Result<Source> {
+/// mirrors that are configured for it. `--tls-verify=false` and `--cert-dir` are for hosts that the
+/// user named (`by_user`).
+pub fn open(wanted: &Wanted, reference: &Reference, by_user: bool) -> Result<Source> {
     let conf = wanted.registries_conf.as_deref();
     let mut options = wanted.source.clone();
+    if !by_user {
+        options.registry.tls_verify = true;
+        options.registry.cert_dir = None;
+    }
     options.places = trust::places(&TrustSources::default(), conf, reference)?;
     Ok(Source::open(reference, &options)?)
 }

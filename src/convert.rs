@@ -10,7 +10,7 @@ use labelling::Labelling;
 use std::fs::File;
 
 use crate::admit::{self, Admitted, Bound, Found};
-use crate::base::boundary::{self, Rule};
+use crate::base::boundary::{self, Choice, Rule};
 use crate::base::{self, Base, Boundary, NamedBase, OstreeLabels};
 use crate::error::Result;
 use crate::escape::Escaped;
@@ -52,7 +52,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let audit = if request.extension.audit_base {
                 let reader =
                     erofs::Reader::open(staged.file().try_clone().map_err(image::Error::Io)?)?;
-                let tree = reader.image(&request.limits)?.tree;
+                let tree = reader.image(&audit::unlimited(&request.limits))?.tree;
                 image.audit(
                     &tree,
                     &|located| Ok(Box::new(reader.contents(located)?)),
@@ -157,9 +157,21 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// The registry of a reference.
+fn host(reference: &Reference) -> Option<&str> {
+    match reference {
+        Reference::Registry { repository, .. } => Some(&repository.host),
+        _ => None,
+    }
+}
+
 /// What a base says of its layers, asked as the image itself was, for the same machines.
 fn named_base(request: &Request, config: &ImageConfig, base: &Reference) -> Result<NamedBase> {
-    admit::open(&request.image, base)
+    // Flags for the image's host are not for another one that the image names.
+    let by_image = !matches!(request.extension.layers, Choice::Base(_));
+    let of_image = host(&request.image.reference);
+    let by_user = !by_image || of_image.is_none() || of_image == host(base);
+    admit::open(&request.image, base, by_user)
         .and_then(|mut source| Ok(NamedBase::fetch(&mut source, &config.platform)?))
         .map_err(|error| {
             let base = base.to_string();

@@ -194,3 +194,25 @@ fn row_66_what_is_denied_ends_the_run() {
         assert_eq!(work.out("demo.raw").exists(), code == 0, "{arguments:?}");
     }
 }
+
+/// What one audit has read leaves the next one as much room: a report ends no run.
+#[test]
+fn libraries_that_are_too_many_are_not_read() {
+    let work = Workdir::new();
+    let names: Vec<_> = (0..12).map(|n| format!("usr/lib64/lib{n}.so")).collect();
+    let of = |mut tar: Tarball, names: &[String], byte: u8| {
+        for name in names {
+            tar = tar.file(name, &vec![byte; 30_000]);
+        }
+        tar.finish()
+    };
+    let base = of(Tarball::base().dir("usr/lib64"), &names, b'a');
+    let cache = work.out("cache");
+    for names in names.chunks(4) {
+        let layer = of(Tarball::minimal().dir("usr/lib64"), names, b'b');
+        let more = ["--audit-base", "--limit", "text-file=40000", "--cache-dir"];
+        let more: Vec<_> = more.into_iter().chain(cache.to_str()).collect();
+        let outcome = convert(&work, &[base.clone(), layer], &more);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+    }
+}

@@ -466,7 +466,7 @@ fn an_image_and_its_reference_are_explained_alike() {
     assert!(drafted["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty()));
     work.converts([reference.as_str()].iter().chain(&more));
     let of_image = explain("demo.raw", &["--json"]).json();
-    for of_one_only in ["warnings", "kernel"] {
+    for of_one_only in ["warnings", "kernel", "layers"] {
         drafted[of_one_only] = of_image[of_one_only].clone();
     }
     assert_eq!(drafted, of_image);

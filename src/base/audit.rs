@@ -99,7 +99,7 @@ impl<'a, L: Layers> Audit<'a, L> {
             return Ok(hidden(&view, &paths));
         }
         for (index, paths) in lacking {
-            self.listings.add_contents(index, &paths)?;
+            self.listings.lend_contents(index, &paths)?;
         }
         Ok(hidden(&self.view(view.into_wants())?, &paths))
     }

@@ -105,27 +105,55 @@ impl<'a, L: Layers> Listings<'a, L> {
     }
 
     /// Adds the contents of files to the listing of a layer: what nobody could foresee.
+    ///
+    /// # Errors
+    /// Those of the layer's source and of reading it; more than limits allow.
     pub(super) fn add_contents(
         &mut self,
         index: usize,
         paths: &BTreeSet<Vec<u8>>,
     ) -> Result<(), L::Error> {
+        let limits = self.limits;
+        let missing = Missing::of(self.get(index)?, paths, limits)?;
+        let listing = self.with_contents(index, paths, missing)?;
+        self.keep(&listing);
+        self.made.insert(index, listing);
+        Ok(())
+    }
+
+    /// The same for a report: as much as limits allow, and nothing of it is cached, or the next
+    /// run would have less room.
+    pub(super) fn lend_contents(
+        &mut self,
+        index: usize,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), L::Error> {
+        let limits = self.limits;
+        let mut missing = Missing::of(self.get(index)?, paths, limits)?;
+        missing.fit(limits);
+        let listing = self.with_contents(index, paths, missing)?;
+        self.made.insert(index, listing);
+        Ok(())
+    }
+
+    fn with_contents(
+        &mut self,
+        index: usize,
+        paths: &BTreeSet<Vec<u8>>,
+        missing: Missing,
+    ) -> Result<Listing, L::Error> {
         let announced = self.announced(index);
         if !self.places.contains_key(&index) {
             self.entries(index, announced)?;
         }
         let places = self.places.get(&index).cloned().flatten();
-        let listing = if let Some((toc, places)) = announced.zip(places) {
-            self.contents_by_toc(index, toc, &places, paths)?
-        } else {
-            let blob = self.layers.blob(index)?;
-            let limits = self.limits;
-            let more = whole::with_contents(self.get(index)?, &blob, paths, limits);
-            more.map_err(failure::<L::Error>)?
-        };
-        self.keep(&listing);
-        self.made.insert(index, listing);
-        Ok(())
+        if let Some((toc, places)) = announced.zip(places) {
+            return self.contents_by_toc(index, toc, &places, paths, missing);
+        }
+        let blob = self.layers.blob(index)?;
+        let limits = self.limits;
+        let more = whole::with_contents(self.get(index)?, &blob, missing, limits);
+        more.map_err(failure::<L::Error>)
     }
 
     fn announced(&self, index: usize) -> Option<Announced> {
@@ -162,20 +190,20 @@ impl<'a, L: Layers> Listings<'a, L> {
     }
 
     /// The listing of a layer with the contents of more files, each from the part of the layer that
-    /// the table names, as far as there are parts.
+    /// the table names, be it fetched alone or with all of the layer.
     fn contents_by_toc(
         &mut self,
         index: usize,
         toc: Announced,
         places: &Places,
         paths: &BTreeSet<Vec<u8>>,
+        mut wanted: Missing,
     ) -> Result<Listing, L::Error> {
         let limits = self.limits;
-        let mut wanted = Missing::of(self.get(index)?, paths, limits)?;
         let mut found = BTreeMap::new();
+        // Stored bytes that are many more than the contents hold other files, too.
+        let is_near = |place: &&Place| place.length / 2 <= place.size + (1 << 20);
         for path in paths {
-            // Stored bytes that are many more than the contents hold other files, too.
-            let is_near = |place: &&Place| place.length / 2 <= place.size + (1 << 20);
             let place = places.get(path).filter(is_near);
             let Some(place) = place.filter(|_| wanted.files.contains_key(path)) else { continue };
             let stored = self.layers.part(index, place.offset, place.length);
@@ -185,6 +213,20 @@ impl<'a, L: Layers> Listings<'a, L> {
             }
         }
         wanted.files.retain(|path, _| !found.contains_key(path));
+        if !wanted.files.is_empty() {
+            let blob = self.layers.blob(index)?;
+            for path in paths {
+                let place = places.get(path).filter(|_| wanted.files.contains_key(path));
+                let Some(place) = place.filter(is_near) else { continue };
+                let stored = part_of(&blob, place.offset, place.length);
+                if let Some(bytes) = stored.and_then(|stored| toc.contents(&stored, place, limits))
+                {
+                    wanted.count(path, &bytes, limits)?;
+                    wanted.files.remove(path);
+                    found.insert(path.clone(), bytes);
+                }
+            }
+        }
         if !wanted.files.is_empty() {
             let blob = self.layers.blob(index)?;
             found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);

@@ -42,8 +42,9 @@ impl Key {
     pub fn new(layer: &Verified<LayerDescriptor>, source: &str, limits: &Limits) -> Self {
         let LayerDescriptor { descriptor, diff_id, .. } = &**layer;
         let text = format!(
-            "{}\n{}\n{diff_id}\n{source}\n{limits:?}",
+            "{}\n{}\n{}\n{diff_id}\n{source}\n{limits:?}",
             env!("CARGO_PKG_VERSION"),
+            descriptor.media_type,
             descriptor.digest
         );
         Self(Digest::of(text.as_bytes()))

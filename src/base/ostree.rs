@@ -144,7 +144,11 @@ impl Objects {
         let root = root(object(commit)?)?;
         let mut found = Vec::new();
         let mut waiting = vec![(Vec::new(), root, 0)];
-        let mut entries = 0_u64;
+        let (mut entries, mut names) = (0_u64, 0_u64);
+        let mut spend = |path: Vec<u8>| {
+            names = names.saturating_add(u64::try_from(path.len()).unwrap_or(u64::MAX));
+            if names > limits.names { Err(Unusable::Limit("names")) } else { Ok(path) }
+        };
         while let Some((parent, digest, depth)) = waiting.pop() {
             if depth >= limits.depth {
                 return Err(Unusable::Limit("depth"));
@@ -158,7 +162,7 @@ impl Objects {
             for (name, checksum) in directory.files {
                 let path = path(&parent, name, limits)?;
                 if wanted(&path) {
-                    found.push(File { path, object: object_path(checksum) });
+                    found.push(File { path: spend(path)?, object: object_path(checksum) });
                 }
             }
             for (name, contents) in directory.directories {
@@ -170,7 +174,7 @@ impl Objects {
                 if parent.is_empty() && name == b"etc" {
                     return Err(Unusable::Name);
                 }
-                waiting.push((path(&parent, name, limits)?, contents, depth + 1));
+                waiting.push((spend(path(&parent, name, limits)?)?, contents, depth + 1));
             }
         }
         Ok(found)

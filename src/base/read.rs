@@ -229,10 +229,14 @@ fn add_commit<L: Layers>(
 fn needs_type<C>(extension: &Tree<Stored<C>>, path: &[u8], alternatives: bool) -> bool {
     let content = |path: &[u8]| Some(&extension.inode(extension.lookup(path)?).content);
     if MERGED.contains(&path) {
-        return alternatives || content(path).is_some();
+        let from_sbin = || path == b"usr/sbin" && content(b"sbin").is_some();
+        return alternatives || content(path).is_some() || from_sbin();
     }
     if is_within(path, b"etc") || is_within(path, b"usr/etc") || is_within(path, b"var") {
         return alternatives && path.windows(13).any(|part| part == b"/alternatives");
+    }
+    if let Some(copied) = path.strip_prefix(b"usr/share/factory/") {
+        return content(copied).is_some() || content(path).is_some();
     }
     let is_dropped = matches!(content(path), Some(Content::Regular(Stored::Dropped { .. })));
     let has = |path: &[u8]| extension.lookup(path).is_some();

@@ -7,12 +7,14 @@
 //! always read whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Read;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp as Moment;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::record::{Entry, EntryKind, Regular};
 use crate::json;
@@ -218,7 +220,34 @@ fn number(text: &str) -> Option<u64> {
 #[derive(Deserialize)]
 struct Document {
     version: u32,
+    #[serde(deserialize_with = "few")]
     entries: Vec<DocumentEntry>,
+}
+
+/// Entries of a table, before anything of them is looked at: each takes more memory than its text.
+const MAX_ENTRIES: usize = 1_000_000;
+
+fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<DocumentEntry>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<DocumentEntry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX_ENTRIES} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = from.next_element()? {
+                if entries.len() >= MAX_ENTRIES {
+                    return Err(A::Error::invalid_length(entries.len(), &self));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    from.deserialize_seq(Few)
 }
 
 /// An entry as written; what is not known of it does not matter here.
@@ -287,6 +316,7 @@ pub fn parse(json: &[u8], end: u64, limits: &Limits) -> Result<Toc, Unusable> {
         if let EntryKind::Regular(Regular { size, digest: Some(digest), .. }) = kind
             && let Some(offset) = entry.offset
             && entry.inner_offset.unwrap_or_default() == 0
+            && size <= limits.text_file
         {
             let last = last_part.get(entry.name.as_str()).copied().flatten().unwrap_or(offset);
             let next = || offsets.range(last.saturating_add(1)..).next().copied().unwrap_or(end);
@@ -347,6 +377,10 @@ fn stat(entry: &DocumentEntry, limits: &Limits) -> Result<Stat, Unusable> {
     let mut xattrs = Xattrs::default();
     let mut total = 0;
     for (name, value) in entry.xattrs.iter().flatten() {
+        // As in archives.
+        if matches!(name.as_str(), "security.selinux" | "security.ima") {
+            continue;
+        }
         let value = BASE64_STANDARD.decode(value).map_err(|_| Unusable::Field("xattr"))?;
         if name.is_empty() || name.contains('\0') {
             return Err(Unusable::Field("xattr"));

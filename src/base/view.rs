@@ -322,6 +322,13 @@ impl<'a> View<'a> {
     /// Whether a path that a layer has is wanted, and is seen.
     fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> bool {
         self.imply_parents(path, layer.index);
+        let is_upper_directory =
+            |node: &Node| node.layer != layer.index && matches!(node.kind, Kind::Directory);
+        if !is_directory && self.nodes.get(path).is_some_and(is_upper_directory) {
+            // An upper layer made it a directory anew.
+            layer.opaque.push(path.to_vec());
+            return false;
+        }
         if !self.wants.has(path) || !self.is_free(path, layer.index) {
             return false;
         }

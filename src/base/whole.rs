@@ -31,7 +31,8 @@ pub(super) fn listing(
     if targets.is_empty() {
         return Ok(listing);
     }
-    with_contents(&listing, blob, &targets, limits)
+    let missing = Missing::of(&listing, &targets, limits).map_err(ScanError::Visitor)?;
+    with_contents(&listing, blob, missing, limits)
 }
 
 /// What the hard links lead to whose contents may be asked for: on an ostree base objects (R29).
@@ -69,14 +70,13 @@ fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Erro
     Ok(targets)
 }
 
-/// A listing with the contents of more of its files, as far as limits allow.
+/// A listing with the contents of more of its files.
 pub(super) fn with_contents(
     listing: &Listing,
     blob: &Verified<Blob>,
-    paths: &BTreeSet<Vec<u8>>,
+    mut missing: Missing,
     limits: &Limits,
 ) -> Result<Listing, ScanError<Error>> {
-    let mut missing = Missing::of(listing, paths, limits).map_err(ScanError::Visitor)?;
     let found = missing.read_numbered(blob, limits)?;
     listing.with_contents(found, limits).map_err(damage)
 }
@@ -85,6 +85,8 @@ pub(super) fn with_contents(
 pub(super) struct Missing {
     /// The number of each one's last entry, from 1, and the digest of its contents.
     pub files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
+    /// Their lengths in bytes.
+    sizes: BTreeMap<Vec<u8>, u64>,
     /// Bytes of all contents that are known.
     text: u64,
 }
@@ -96,7 +98,7 @@ impl Missing {
         paths: &BTreeSet<Vec<u8>>,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let mut missing = Self { files: BTreeMap::new(), text: 0 };
+        let mut missing = Self { files: BTreeMap::new(), sizes: BTreeMap::new(), text: 0 };
         let mut number = 0_u64;
         listing.walk::<Error>(limits, &mut |record| {
             match record {
@@ -112,6 +114,7 @@ impl Missing {
                         EntryKind::Regular(Regular { size, digest, contents: None })
                             if size <= limits.text_file && paths.contains(&path) =>
                         {
+                            missing.sizes.insert(path.clone(), size);
                             missing.files.insert(path, (number, digest));
                         }
                         _ => _ = missing.files.remove(&path),
@@ -175,6 +178,14 @@ impl Missing {
                 return Err(ScanError::Visitor(Error::Contents { path, found, expected }));
             }
         }
+        for (path, (_, expected)) in &self.files {
+            if let Some(expected) = *expected
+                && !found.contains_key(path)
+            {
+                let (path, found) = (path.clone(), Digest::of(b""));
+                return Err(ScanError::Visitor(Error::Contents { path, found, expected }));
+            }
+        }
         Ok(found)
     }
 
@@ -190,6 +201,19 @@ impl Missing {
         }
         self.count(&path, &bytes, limits)?;
         Ok(bytes)
+    }
+
+    /// Leaves those out that are more than limits allow.
+    pub fn fit(&mut self, limits: &Limits) {
+        let mut text = self.text;
+        let maximum = limits.text_file.saturating_mul(TEXT_FILES);
+        let Self { files, sizes, .. } = self;
+        files.retain(|path, _| {
+            let all = text.saturating_add(sizes.get(path).copied().unwrap_or_default());
+            let fits = all <= maximum;
+            text = if fits { all } else { text };
+            fits
+        });
     }
 
     /// Counts contents that were found.

@@ -13,6 +13,12 @@ use crate::report::{self, Soname};
 use crate::sysext::{self, privileges};
 use crate::tree::{Content, Inode, Stat, Tree, Xattrs};
 
+/// Limits for the extension's own image, which is made and checked, and has more than its layers.
+pub(super) fn unlimited(limits: &Limits) -> Limits {
+    let most = u64::MAX;
+    Limits { entries: most, names: most, depth: most, layer_uncompressed: most, ..limits.clone() }
+}
+
 /// Gives the contents of a file of the extension.
 pub(super) type Open<'o, C> = dyn Fn(&C) -> Result<Box<dyn Read + 'o>, image::Error> + 'o;
 
@@ -27,7 +33,12 @@ pub(super) fn run<C>(
 ) -> Result<report::Audit> {
     let entries: BTreeMap<Vec<u8>, &Inode<C>> = tree
         .walk()
-        .filter(|entry| matches!(entry.inode.content, Content::Regular(_) | Content::Symlink(_)))
+        .filter(|entry| {
+            matches!(
+                entry.inode.content,
+                Content::Regular(_) | Content::Symlink(_) | Content::CharDevice { .. }
+            )
+        })
         .map(|entry| (entry.path, entry.inode))
         .collect();
     let paths: BTreeSet<Vec<u8>> = entries.keys().cloned().collect();
@@ -92,6 +103,8 @@ fn differences<C>(
                 found.push("target");
             }
         }
+        // A whiteout (R14).
+        (Content::CharDevice { .. }, _) => return Ok(vec!["existence"]),
         _ => return Ok(vec!["type"]),
     }
     let (ours, theirs) = (&inode.stat, &base.stat);
@@ -142,8 +155,11 @@ fn sonames<C>(
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    let mut reader = open(ours)?.take(limits.text_file);
+    let mut reader = open(ours)?.take(limits.text_file.saturating_add(1));
     reader.read_to_end(&mut bytes).map_err(image::Error::Io)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > limits.text_file) {
+        return Ok(None);
+    }
     let (base, extension) = (soname(theirs), soname(&bytes));
     Ok((base != extension).then_some(Soname { base, extension }))
 }

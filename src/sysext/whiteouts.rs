@@ -45,7 +45,11 @@ fn irrelevant(original: &[u8], path: &[u8], options: &SysextOptions<'_>) -> Opti
         let inside = is_within(path, b"usr") && !is_within(original, b"etc");
         (!inside).then_some(Rule { id: "R25", reason: "it is outside usr" })
     };
-    rules::etc_state(path)
+    // systemd refuses an extension that has anything there (R6).
+    let os_release = is_within(path, rules::OS_RELEASE)
+        .then_some(Rule { id: "R6", reason: "no extension may have it" });
+    os_release
+        .or_else(|| rules::etc_state(path))
         .or_else(|| rules::package_database(path))
         .or_else(|| rules::cache(path).filter(|_| !options.keep_caches))
         .or_else(outside)

@@ -58,3 +58,25 @@ fn every_layout_is_read_the_same_from_the_cache() {
         assert!(explained.contains(id), "{name}: {explained}");
     }
 }
+
+/// A directory that one layer replaced by a symlink, and another one made anew, with an entry of its
+/// own or none: what it had before is gone.
+#[test]
+fn a_directory_made_anew_has_nothing_of_the_old_one() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let files = "etc/selinux/targeted/contexts/files";
+    let local = format!("{files}/file_contexts.local");
+    let lowest = Tarball::base().file(&local, b"/usr/bin/tool\tsystem_u:object_r:old_t:s0\n");
+    let replaced = Tarball::new().symlink("etc/selinux/targeted", "elsewhere");
+    let contexts = b"/.*\tsystem_u:object_r:new_t:s0\n";
+    let anew = || Tarball::new().file(&format!("{files}/file_contexts"), contexts);
+    let entry = Tarball::new().dir("etc").dir("etc/selinux").dir("etc/selinux/targeted");
+    let with_entry = entry.file(&format!("{files}/file_contexts"), contexts);
+    for (name, upper) in [("implied", anew()), ("entry", with_entry)] {
+        let layers = [lowest.clone(), replaced.clone(), upper].map(Tarball::finish);
+        shop.push(name, &image(&[&layers[..], &[extension(b"tool")]].concat()));
+        shop.convert(name, &["--no-cache", "--layers=1"]);
+        let dump = shop.work.run(["dump", "tool.raw"]).stdout;
+        assert!(dump.contains("new_t") && !dump.contains("old_t"), "{name}: {dump}");
+    }
+}

@@ -28,9 +28,13 @@ const GROUPS: &[&str] = &[
 ];
 
 fn root() -> Root {
+    root_with_sbin("usr/bin")
+}
+
+fn root_with_sbin(sbin: &str) -> Root {
     Root::new()
         .symlink("filesystem", "bin", "usr/bin")
-        .symlink("filesystem", "sbin", "usr/bin")
+        .symlink("filesystem", "sbin", sbin)
         .symlink("filesystem", "usr/sbin", "bin")
         .file("setup", "usr/etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n")
         .file("setup", "usr/etc/group", b"root:x:0:\n")
@@ -193,6 +197,19 @@ fn more_is_fetched_for_who_needs_more() {
     let (made, _) = shop.convert("state", &["--no-cache"]);
     assert_eq!([0, 1, 4, 5].map(|group| fetches(&shop, &export, group)), [0, 1, 0, 1]);
     assert!(made == plainly(&shop, "state", &export, &above));
+}
+
+/// `sbin` may lead to `usr/sbin`, which leads to `usr/bin`: both are looked for (R26).
+#[test]
+fn a_merged_sbin_is_followed_to_its_end() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let ostree = need!(tools::system("ostree"), "no ostree");
+    let export = root_with_sbin("usr/sbin").export(&ostree, GROUPS);
+    let above = [Tarball::minimal().dir("sbin").file("sbin/tool2", b"x").finish()];
+    shop.push("sbin", &export.image(&above, true));
+    let (made, _) = shop.convert("sbin", &["--no-cache"]);
+    assert!(shop.work.run(["dump", "tool.raw"]).stdout.contains("/usr/bin/tool2"));
+    assert!(made == plainly(&shop, "sbin", &export, &above));
 }
 
 /// A file that the extension hides is looked for wherever it is: nothing else tells whether it is

@@ -388,3 +388,19 @@ fn row_82_layers_that_are_too_large_together() {
     let of_layer = tars().map(|tar| digest(&gzip(&tar)));
     assert!(of_layer.iter().all(|layer| hub.asked_for(layer) == 0));
 }
+
+/// `--tls-verify=false` is for the image's host: another one, which the image names, could be anybody
+/// on the way, who would be told the password for it.
+#[test]
+fn another_host_that_the_image_names_is_checked() {
+    let run = need!(Runner::new(), "no openssl");
+    let (layout, of_base) = base_layout();
+    let of_layout = Hub::new(&layout);
+    let name = format!("{}/test/image", of_layout.server.host());
+    let named = Hub::new(&Layout::signed(&run.key, &annotated(whole(), &name, &of_base)));
+    let asked = named.arguments(&run.key);
+    let outcome = Workdir::new().refuses(10, &asked);
+    assert_eq!(outcome.id(), "base.not-fetched", "{outcome:#?}");
+    let by_user = format!("--base={name}@{of_base}");
+    Workdir::new().converts(asked.iter().chain([&by_user]));
+}

@@ -309,10 +309,10 @@ impl Writer {
                 let segment = &mut buffers.input;
                 let length = u32::try_from(segment.len()).map_err(|_| too_many())?;
                 self.store.extents.push(Extent { length, stored: 0 });
-                let flat = self.is_flat(first);
+                let flat = last && self.is_flat(first);
                 let bytes = segment.len() % size(BLOCK);
                 let (arena, most) = (&mut self.store.arena, self.arena);
-                if last && flat && (1..=INLINE).contains(&bytes) && arena.len() + bytes <= most {
+                if flat && (1..=INLINE).contains(&bytes) && arena.len() + bytes <= most {
                     tail = Tail::Flat(Run::new(arena.len(), bytes).ok_or_else(too_many)?);
                     arena.extend(segment.drain(segment.len() - bytes..));
                 }
