@@ -26,7 +26,8 @@ fn library(wide: bool, little: bool) -> Vec<u8> {
     let (header, segment, word) = if wide { (64, 56, 8) } else { (52, 32, 4) };
     let mut bytes = vec![0x7f, b'E', b'L', b'F', 1 + u8::from(wide), 2 - u8::from(little), 1];
     bytes.resize(16, 0);
-    let mut put = |value: u64, length: usize| {
+    let mut put = |value: usize, length: usize| {
+        let value = u64::try_from(value).unwrap();
         let all = if little { value.to_le_bytes() } else { value.to_be_bytes() };
         bytes.extend(if little { &all[..length] } else { &all[8 - length..] });
     };
@@ -36,10 +37,10 @@ fn library(wide: bool, little: bool) -> Vec<u8> {
     let end = names + name.len();
     // e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize and so on.
     for (value, length) in [(3, 2), (62, 2), (1, 4), (0, word), (header, word), (0, word), (0, 4)] {
-        put(value as u64, length);
+        put(value, length);
     }
     for value in [header, segment, 2, 0, 0, 0] {
-        put(value as u64, 2);
+        put(value, 2);
     }
     for (kind, at, length) in [(1, 0, end), (2, dynamic, names - dynamic)] {
         put(kind, 4);
@@ -47,7 +48,7 @@ fn library(wide: bool, little: bool) -> Vec<u8> {
             put(4, 4);
         }
         for value in [at, at, at, length, length] {
-            put(value as u64, word);
+            put(value, word);
         }
         if !wide {
             put(4, 4);
@@ -56,7 +57,7 @@ fn library(wide: bool, little: bool) -> Vec<u8> {
     }
     for (tag, value) in [(14, 1), (5, names), (10, name.len()), (0, 0)] {
         put(tag, word);
-        put(value as u64, word);
+        put(value, word);
     }
     bytes.extend(name);
     assert_eq!(soname(&bytes).as_deref(), Some("libx.so.1"));
