@@ -350,6 +350,19 @@ fn a_hard_link_to_the_passwords_is_refused() {
     }
 }
 
+/// A hard link took the accounts into the image, where they are no accounts: that is said.
+#[test]
+fn accounts_that_a_hard_link_took_along_are_not_left_out_in_silence() {
+    for name in ["passwd", "group"] {
+        let work = Workdir::new();
+        let tar = layer().dir("usr/share").hard_link("usr/share/x", &format!("etc/{name}"));
+        let warnings = convert(&work, tar, &[]).json()["warnings"].to_string();
+        assert!(warnings.contains(&format!("etc/{name} is not read")), "{warnings}");
+    }
+    let warnings = convert(&Workdir::new(), layer(), &[]).json()["warnings"].to_string();
+    assert!(!warnings.contains("is not read"), "{warnings}");
+}
+
 /// systemd reads the drop-ins, and finds in them what the layer had enabled and no more.
 #[test]
 fn systemd_reads_the_units_that_are_added() {

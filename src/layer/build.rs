@@ -31,11 +31,17 @@ pub(super) struct Builder<'o, 's, S: ContentSink> {
     wanted: BTreeMap<u64, Wanted>,
     /// The extension's layers below this one, merged.
     lower: Option<&'s Tree<Stored<S::Content>>>,
-    /// Stand-ins for files of those layers that this one links to, by their path there.
-    foreign: BTreeMap<Ino, Vec<u8>>,
+    /// What this layer links to of those layers.
+    foreign: Foreign,
+    /// The stand-ins for it, by the inodes of those layers.
+    stand_ins: BTreeMap<Ino, Ino>,
     /// The parent of the last entry: archives mostly stay in one directory for a while.
     last_parent: (Vec<u8>, Ino),
 }
+
+/// Stand-ins for files of the layers below, by their paths there, and where in the archive the
+/// first link to that path is.
+pub(super) type Foreign = BTreeMap<Vec<u8>, (Ino, u64)>;
 
 /// A layer that was read to its end.
 pub(super) struct Built<C> {
@@ -43,7 +49,7 @@ pub(super) struct Built<C> {
     pub(super) whiteouts: Vec<Whiteout>,
     pub(super) implied: BTreeMap<Ino, Vec<u8>>,
     pub(super) offsets: Vec<u64>,
-    pub(super) foreign: BTreeMap<Ino, Vec<u8>>,
+    pub(super) foreign: Foreign,
 }
 
 /// Contents to be fetched by a second pass over the archive.
@@ -73,7 +79,8 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             offsets: vec![0],
             wanted: BTreeMap::new(),
             lower,
-            foreign: BTreeMap::new(),
+            foreign: Foreign::new(),
+            stand_ins: BTreeMap::new(),
             last_parent: (Vec::new(), root),
         }
     }
@@ -278,18 +285,24 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
                 _ => Ok(ino),
             };
         }
-        let below = self.lower.and_then(|lower| Some(lower.inode(lower.lookup(target)?)));
-        match below {
-            None => Err(Flaw::LinkMissing { target: target.into() }),
-            Some(Inode { content: Content::Directory(_), .. }) => {
-                Err(Flaw::LinkDirectory { target: target.into() })
-            }
-            Some(inode) => {
-                let ino = self.add(inode.clone(), offset);
-                self.foreign.insert(ino, target.to_vec());
-                Ok(ino)
-            }
+        let below = self.lower.and_then(|lower| Some((lower, lower.lookup(target)?)));
+        let Some((lower, below)) = below else {
+            return Err(Flaw::LinkMissing { target: target.into() });
+        };
+        let inode = lower.inode(below);
+        if matches!(inode.content, Content::Directory(_)) {
+            return Err(Flaw::LinkDirectory { target: target.into() });
         }
+        // One for all names: a copy for each would cost more than the archive is charged for.
+        let ino = if let Some(&ino) = self.stand_ins.get(&below) {
+            ino
+        } else {
+            let ino = self.add(inode.clone(), offset);
+            self.stand_ins.insert(below, ino);
+            ino
+        };
+        self.foreign.entry(target.to_vec()).or_insert((ino, offset));
+        Ok(ino)
     }
 
     /// What this layer links to in the layers below it must still be there above it: else it
@@ -299,10 +312,9 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             return Ok(());
         }
         let deleted = Deleted::new(&self.whiteouts);
-        for (ino, target) in &self.foreign {
+        for (target, &(_, offset)) in &self.foreign {
             let is_own = self.tree.lookup(target).is_some() || is_covered(&self.tree, target);
             if deleted.hides(target) || is_own {
-                let offset = self.offsets.get(ino.index()).copied().unwrap_or_default();
                 let flaw = Flaw::LinkMissing { target: target.as_slice().into() };
                 return Err(Problem::Archive { offset, path: None, flaw });
             }
@@ -445,4 +457,40 @@ pub fn check_kept<C>(inode: &Inode<C>) -> Result<(), Flaw> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    struct NoSink;
+
+    impl ContentSink for NoSink {
+        type Content = ();
+
+        fn store(&mut self, _: u64, _: &mut dyn io::Read) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+
+    /// Each link once cost a copy of what it links to.
+    #[test]
+    fn links_to_one_lower_file_have_one_stand_in() {
+        let mut lower = Tree::new(Stat::directory());
+        let content = Content::Symlink(vec![b't'; 4095].into());
+        let ino = lower.add(Inode { stat: Stat::default(), content });
+        assert!(lower.link(b"l", ino) && lower.link(b"m", ino));
+        let (limits, fate) = (Limits::default(), |_: &[u8]| Fate::Hold);
+        let options = LayerOptions { limits: &limits, fate: &fate, keep_ima: false };
+        let (mut sink, mut holder) = (NoSink, Holder::new());
+        let mut builder = Builder::new(&options, &mut sink, &mut holder, Some(&lower));
+        let first = builder.link_target(b"l", b"1", 512).unwrap();
+        for (target, path) in [(b"l", b"2"), (b"m", b"3"), (b"m", b"4")] {
+            assert_eq!(builder.link_target(target, path, 1024).unwrap(), first);
+        }
+        assert_eq!(builder.tree.len(), 2);
+        let foreign = [(b"l".to_vec(), (first, 512)), (b"m".to_vec(), (first, 1024))];
+        assert_eq!(builder.foreign, BTreeMap::from(foreign));
+    }
 }

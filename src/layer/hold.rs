@@ -107,7 +107,7 @@ impl Holder {
             }),
         };
         let offset = spool.end;
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = buffer(size);
         let mut left = size;
         while left > 0 {
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -119,6 +119,11 @@ impl Holder {
         spool.end += size;
         Ok(Held { place: Place::Spool { file: Arc::clone(&spool.file), offset }, size })
     }
+}
+
+/// No more than the contents need: most files are small, and there may be millions.
+fn buffer(size: u64) -> Vec<u8> {
+    vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(BUFFER)]
 }
 
 /// Why contents are not held.
@@ -141,6 +146,12 @@ impl HoldError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_file_takes_no_large_buffer() {
+        assert_eq!(buffer(5).len(), 5);
+        assert_eq!(buffer(u64::MAX).len(), BUFFER);
+    }
 
     #[test]
     fn what_memory_has_no_room_for_waits_in_a_file() {

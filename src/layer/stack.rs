@@ -59,7 +59,7 @@ impl<C: Clone> Stack<C> {
         let Built { tree: upper, whiteouts, implied, offsets, foreign } = layer;
         let mut moved: HashMap<Ino, Ino> = foreign
             .iter()
-            .filter_map(|(&ino, target)| Some((ino, self.tree.lookup(target)?)))
+            .filter_map(|(target, &(ino, _))| Some((ino, self.tree.lookup(target)?)))
             .collect();
         // They delete nothing of their own layer.
         for whiteout in whiteouts {

@@ -267,10 +267,10 @@ impl FileContexts {
             let mut best = None;
             if let Some(rest) = rest.filter(|_| !node.linear.is_empty()) {
                 let caches = caches.get_or_insert_with(|| self.caches.get());
-                best = caches.search(index, node, rest, kind)?;
+                best = caches.search(index, node, rest, kind, &self.spent)?;
                 // `$` matches before a final newline too.
                 if let Some(rest) = rest.strip_suffix(b"\n") {
-                    best = best.max(caches.search(index, node, rest, kind)?);
+                    best = best.max(caches.search(index, node, rest, kind, &self.spent)?);
                 }
             }
             for (pattern, rule) in node.slow.iter().rev() {
@@ -345,6 +345,7 @@ impl Caches {
         node: &Node,
         rest: &[u8],
         kind: Kind,
+        spent: &Spent,
     ) -> Result<Option<usize>, GaveUp> {
         let automaton = node.automaton().ok_or(GaveUp)?;
         if self.by_node.len() <= index {
@@ -353,7 +354,7 @@ impl Caches {
         let slot = self.by_node.get_mut(index).ok_or(GaveUp)?;
         let before = slot.as_ref().map_or(0, Cache::memory_usage);
         let cache = slot.get_or_insert_with(|| automaton.create_cache());
-        let found = last_match(automaton, cache, rest, |pattern| {
+        let found = last_match(automaton, cache, rest, spent, |pattern| {
             let (_, rule) = node.linear.get(pattern)?;
             node.rules.get(*rule)?.kind.covers(kind).then_some(*rule)
         });
@@ -372,6 +373,7 @@ fn last_match(
     automaton: &DFA,
     cache: &mut Cache,
     text: &[u8],
+    spent: &Spent,
     accept: impl Fn(usize) -> Option<usize>,
 ) -> Result<Option<usize>, GaveUp> {
     let start = Input::new(text).anchored(Anchored::Yes);
@@ -386,8 +388,12 @@ fn last_match(
     if !state.is_match() {
         return Ok(None);
     }
-    let matches = 0..automaton.match_len(cache, state);
-    let patterns = matches.map(|index| automaton.match_pattern(cache, state, index).as_usize());
+    // All of a policy's patterns may match, for each of a million paths.
+    let count = automaton.match_len(cache, state);
+    if !spent.add(u64::try_from(count).unwrap_or(u64::MAX)) {
+        return Err(GaveUp);
+    }
+    let patterns = (0..count).map(|index| automaton.match_pattern(cache, state, index).as_usize());
     Ok(patterns.filter_map(accept).max())
 }
 
@@ -464,6 +470,7 @@ fn cleaned(path: &[u8]) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selinux::slow::BUDGET;
 
     #[test]
     fn a_path_is_cleaned() {
@@ -472,6 +479,20 @@ mod tests {
         {
             assert_eq!(cleaned(path.as_bytes()), clean.as_bytes());
         }
+    }
+
+    #[test]
+    fn patterns_that_all_match_every_path_have_a_budget() {
+        let file_contexts = "/.* u:r:t:s0\n".repeat(1000).into_bytes();
+        let policy = PolicyFiles { file_contexts, ..PolicyFiles::default() };
+        let contexts = FileContexts::parse(&policy).unwrap();
+        assert!(contexts.spent.add(BUDGET - 9500));
+        for path in ["/a", "/b", "/c", "/a/b", "/a/c", "/d", "/e", "/f", "/g"] {
+            assert!(matches!(contexts.lookup(path.as_bytes(), 0), Lookup::Label(_)));
+            contexts.check().unwrap();
+        }
+        assert!(matches!(contexts.lookup(b"/h", 0), Lookup::NoMatch));
+        assert!(matches!(contexts.check(), Err(Error::TooSlow { .. })));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub enum Error {
          or {bytes} bytes of states"
     )]
     TooSlow {
-        /// Steps of PCRE2 that are accepted.
+        /// Steps of PCRE2 and matching patterns that are accepted.
         limit: u64,
         /// Bytes of states that are accepted.
         bytes: usize,

@@ -1,7 +1,7 @@
 //! The patterns that only PCRE2 can match, such as those with look-around, within a budget.
 //!
-//! PCRE2 can take exponential time. Each run has a limit of steps, and all runs together have a
-//! budget, counted in steps and not in seconds, so that every machine gives up at the same place.
+//! PCRE2 can take exponential time. Each run has a limit of steps, and all runs together, with
+//! what the automata find, have a budget, counted in steps and not in seconds, so that every machine gives up at the same place.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +17,8 @@ const MAX_PATTERN: usize = 4095;
 const FEW_STEPS: u64 = 1000;
 /// Steps of a second attempt, after which the pattern is given up.
 const MANY_STEPS: u64 = 1_000_000;
-/// Steps of all attempts, in units of [`FEW_STEPS`]: about a minute.
-const BUDGET: u64 = 10_000_000;
+/// Steps of all attempts, and of what else adds to them: about a minute.
+pub(super) const BUDGET: u64 = 10_000_000_000;
 /// KiB of memory of one run: each step back remembers all groups of the pattern.
 const MEMORY: u32 = 64 << 10;
 /// `PCRE2_ERROR_MATCHLIMIT`
@@ -34,13 +34,12 @@ impl Spent {
         if self.0.load(Ordering::Relaxed) < BUDGET {
             return Ok(());
         }
-        Err(Error::TooSlow { limit: BUDGET.saturating_mul(FEW_STEPS), bytes: CACHE * MAX_CLEARS })
+        Err(Error::TooSlow { limit: BUDGET, bytes: CACHE * MAX_CLEARS })
     }
 
     /// Adds to what was spent; false if that is now too much.
-    fn add(&self, steps: u64) -> bool {
-        let units = steps / FEW_STEPS;
-        self.0.fetch_add(units, Ordering::Relaxed).saturating_add(units) < BUDGET
+    pub(super) fn add(&self, steps: u64) -> bool {
+        self.0.fetch_add(steps, Ordering::Relaxed).saturating_add(steps) < BUDGET
     }
 
     /// Spends all that is left.

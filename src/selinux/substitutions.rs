@@ -6,6 +6,8 @@ use super::{Error, parse};
 
 /// Bytes of one line: libselinux reads longer ones in pieces.
 const MAX_LINE: usize = 1022;
+/// Substitutions of one file, which are all tried for every path; Fedora has about 40.
+const MAX_SUBSTITUTIONS: usize = 1000;
 
 /// The substitutions of one file, in the order in which they are tried: last line first.
 #[derive(Debug, Default)]
@@ -37,6 +39,10 @@ impl Substitutions {
             if let Some(to) = fields.next() {
                 list.push(Substitution { from: from.into(), to: to.into() });
             }
+        }
+        if list.len() > MAX_SUBSTITUTIONS {
+            let (found, limit) = (list.len(), MAX_SUBSTITUTIONS);
+            return Err(Error::TooBig { file, found, unit: "substitutions", limit });
         }
         list.reverse();
         Ok(Self(list))
@@ -91,6 +97,13 @@ mod tests {
         assert_eq!(apply("/sysroot /", "/sysroot"), "/");
         assert_eq!(apply("/sysroot /", "/sysroot/a"), "/a");
         assert_eq!(apply("/sysroot /a/", "/sysroot/b"), "/a//b");
+    }
+
+    #[test]
+    fn more_substitutions_than_can_be_tried_for_every_path_are_refused() {
+        assert!(Substitutions::parse("subs", "/a /b\n".repeat(1000).as_bytes()).is_ok());
+        let found = Substitutions::parse("subs", "/a /b\n".repeat(1001).as_bytes());
+        assert!(matches!(found, Err(Error::TooBig { found: 1001, .. })));
     }
 
     #[test]

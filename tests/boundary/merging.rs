@@ -292,6 +292,17 @@ fn hard_links_lead_into_lower_layers_of_the_extension() {
 }
 
 #[test]
+fn hard_links_to_several_names_of_a_lower_file_need_all_of_these() {
+    let lower = || Tar::new().symlink(b"usr/l", b"t").hard_link(b"usr/m", b"usr/l");
+    let upper = || Tar::new().hard_link(b"usr/1", b"usr/l").hard_link(b"usr/2", b"usr/m");
+    let merged = merge([lower(), upper()]);
+    let ino = |path: &[u8]| merged.tree.tree.lookup(path).unwrap();
+    assert_eq!((ino(b"usr/1"), ino(b"usr/2")), (ino(b"usr/l"), ino(b"usr/l")));
+    let (layer, error) = refused([lower(), upper().file(b"usr/.wh.m", b"")]);
+    assert!(layer == 1 && error.contains("found a hard link to \"usr/m\""), "{error}");
+}
+
+#[test]
 fn hard_links_into_the_base_or_to_what_goes_are_refused() {
     let lower = || Tar::new().dir(b"usr/d").file(b"usr/a", b"a").file(b"usr/d/x", b"x");
     for (upper, reason) in [

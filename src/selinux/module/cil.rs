@@ -12,20 +12,40 @@ use crate::selinux::parse::Kind;
 
 /// Blocks within blocks.
 const MAX_DEPTH: usize = 32;
+/// Bytes from which a name, with those of its blocks before it, is too long
+/// (libsepol's `CIL_MAX_NAME_LENGTH`).
+const MAX_NAME: usize = 2048;
+/// Bytes of all names that are kept, with those of their blocks: short names in a deep block
+/// become long ones.
+const MAX_NAMES: usize = 16 << 20;
 
 /// The file contexts of a module.
 pub(super) fn contexts(text: &[u8]) -> Result<Vec<FileContext>, ModuleError> {
     let mut reader = Reader {
         tokens: Tokens { rest: text, line: 1 },
-        types: HashSet::new(),
+        declared: HashSet::new(),
+        names: 0,
+        extended: HashSet::new(),
         found: Vec::new(),
         block: String::new(),
-        inherits: false,
+        is_open: false,
     };
     reader.statements(0)?;
-    let Reader { types, found, .. } = reader;
-    found.into_iter().map(|found| found.resolved(&types)).collect()
+    let Reader { declared, extended, found, .. } = reader;
+    found.into_iter().map(|found| found.resolved(&declared, &extended)).collect()
 }
+
+/// What a name is that of: each has its own namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Space {
+    /// Types and their aliases.
+    Type,
+    Role,
+    User,
+}
+
+/// Names that are declared, with the names of their blocks before them.
+type Declared = HashSet<(Space, String)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
@@ -42,13 +62,17 @@ struct Tokens<'a> {
 
 struct Reader<'a> {
     tokens: Tokens<'a>,
-    /// The types that are declared, with the names of their blocks before them.
-    types: HashSet<String>,
+    declared: Declared,
+    /// Bytes of the names in `declared` and `found`.
+    names: usize,
+    /// The blocks that `in` adds to, without those around them.
+    extended: HashSet<&'a str>,
     found: Vec<Found<'a>>,
     /// The blocks around, each with a dot after it.
     block: String,
-    /// Whether the innermost one is abstract, or has types of other blocks.
-    inherits: bool,
+    /// Whether the innermost one is abstract, or may have names that are not declared in it
+    /// itself.
+    is_open: bool,
 }
 
 /// A `filecon`, before all types are known.
@@ -106,6 +130,10 @@ impl<'a> Tokens<'a> {
         ModuleError::Line { line: self.line, found: found.into(), expected }
     }
 
+    fn too_long(&self) -> ModuleError {
+        self.error("a longer name", "one of fewer than 2048 bytes, its blocks' included")
+    }
+
     /// The next token if it is a word, as text.
     fn name(&mut self, expected: &'static str) -> Result<&'a str, ModuleError> {
         let token = self.next()?;
@@ -118,6 +146,7 @@ impl<'a> Tokens<'a> {
         expected: &'static str,
     ) -> Result<&'a str, ModuleError> {
         match token {
+            Some(Token::Word(word)) if word.len() >= MAX_NAME => return Err(self.too_long()),
             Some(Token::Word(word)) if word.is_ascii() => str::from_utf8(word).ok(),
             _ => None,
         }
@@ -158,35 +187,84 @@ impl Reader<'_> {
             Some(Token::Word(b"filecon")) => self.filecon(),
             Some(Token::Word(b"block")) if depth < MAX_DEPTH => {
                 let name = self.tokens.name("the name of a block")?;
+                if name.contains('.') {
+                    return Err(self.tokens.error(format!("{name:?}"), "a name without a dot"));
+                }
                 let (outer, found) = (self.block.len(), self.found.len());
-                let inherits = std::mem::take(&mut self.inherits);
-                self.block = format!("{}{name}.", self.block);
+                let is_open = std::mem::take(&mut self.is_open);
+                self.block.push_str(name);
+                self.block.push('.');
+                if self.block.len() >= MAX_NAME {
+                    return Err(self.tokens.too_long());
+                }
                 self.statements(depth.saturating_add(1))?;
                 self.block.truncate(outer);
-                if std::mem::replace(&mut self.inherits, inherits) && self.found.len() > found {
+                if std::mem::replace(&mut self.is_open, is_open) && self.found.len() > found {
                     return Err(self.tokens.error(
-                        "filecon in a block that is abstract or inherits",
+                        "filecon in a block that is abstract, or takes names from elsewhere",
                         "it elsewhere: only a whole policy tells what this one stands for",
                     ));
                 }
                 Ok(())
             }
-            Some(Token::Word(b"type")) => {
-                let name = self.tokens.name("the name of a type")?;
-                self.types.insert(format!("{}{name}", self.block));
-                self.tokens.expect(Token::Close, "(type NAME)")
-            }
-            Some(Token::Word(word)) => {
-                self.inherits |= matches!(word, b"blockinherit" | b"blockabstract");
-                self.skip()
-            }
+            Some(Token::Word(b"type")) => self.declaration(Space::Type, "(type NAME)"),
+            Some(Token::Word(b"typealias")) => self.declaration(Space::Type, "(typealias NAME)"),
+            Some(Token::Word(b"role")) => self.declaration(Space::Role, "(role NAME)"),
+            Some(Token::Word(b"user")) => self.declaration(Space::User, "(user NAME)"),
+            Some(Token::Word(word)) => self.skip(word),
             Some(Token::Close) => Ok(()),
             token => Err(self.tokens.error(shown(token), "a statement's keyword")),
         }
     }
 
-    /// What is left of a statement.
-    fn skip(&mut self) -> Result<(), ModuleError> {
+    /// `NAME)`
+    fn declaration(&mut self, space: Space, form: &'static str) -> Result<(), ModuleError> {
+        let name = self.tokens.name(form)?;
+        self.keep(name)?;
+        self.declared.insert((space, format!("{}{name}", self.block)));
+        self.tokens.expect(Token::Close, form)
+    }
+
+    /// Accounts for a name that is kept with those of the blocks around.
+    fn keep(&mut self, name: &str) -> Result<(), ModuleError> {
+        let length = self.block.len().saturating_add(name.len());
+        if length >= MAX_NAME {
+            return Err(self.tokens.too_long());
+        }
+        self.names = self.names.saturating_add(length);
+        if self.names > MAX_NAMES {
+            let limit = u64::try_from(MAX_NAMES).unwrap_or(u64::MAX);
+            return Err(ModuleError::TooBig {
+                limit,
+                unit: "bytes of names, their blocks' included",
+            });
+        }
+        Ok(())
+    }
+
+    /// Notices what may declare names in the block around, or in another one.
+    fn notice(&mut self, keyword: &[u8]) -> Result<(), ModuleError> {
+        match keyword {
+            b"blockinherit" | b"blockabstract" | b"call" | b"type" | b"typealias" | b"role"
+            | b"user" | b"sensitivity" | b"sensitivityalias" => self.is_open = true,
+            b"in" => {
+                const FORM: &str = "(in BLOCK …), (in before BLOCK …) or (in after BLOCK …)";
+                let mut name = self.tokens.name(FORM)?;
+                if matches!(name, "before" | "after") {
+                    name = self.tokens.name(FORM)?;
+                }
+                self.extended.extend(name.rsplit('.').next());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is left of a statement, in which others may be, as in `optional` and `tunableif`.
+    fn skip(&mut self, keyword: &[u8]) -> Result<(), ModuleError> {
+        self.notice(keyword)?;
+        // What a macro declares, it declares where it is called.
+        let is_macro = keyword == b"macro";
         let mut open = 1_usize;
         let mut after_open = false;
         while open > 0 {
@@ -203,6 +281,7 @@ impl Reader<'_> {
                         "it at the top level or in blocks: only a whole policy tells whether this one counts",
                     ));
                 }
+                Some(Token::Word(word)) if after_open && !is_macro => self.notice(word)?,
                 Some(Token::Word(_)) => {}
                 None => return Err(self.tokens.error(shown(None), "\")\"")),
             }
@@ -249,7 +328,8 @@ impl Reader<'_> {
             }
         };
         tokens.expect(Token::Close, FORM)?;
-        let (line, block) = (tokens.line, self.block.clone());
+        self.keep(context.as_ref().map_or("", |(_, _, type_, _)| type_))?;
+        let (line, block) = (self.tokens.line, self.block.clone());
         self.found.push(Found { line, pattern, kind, context, block });
         Ok(())
     }
@@ -270,22 +350,24 @@ fn level<'a>(tokens: &mut Tokens<'a>) -> Result<Option<&'a str>, ModuleError> {
 }
 
 impl Found<'_> {
-    fn resolved(self, types: &HashSet<String>) -> Result<FileContext, ModuleError> {
+    fn resolved(
+        self,
+        declared: &Declared,
+        extended: &HashSet<&str>,
+    ) -> Result<FileContext, ModuleError> {
         let Self { line, pattern, kind, context, block } = self;
-        let Some((user, role, name, range)) = context else {
+        let Some((user, role, type_, range)) = context else {
             return file_context(line, pattern, kind, None);
         };
-        // A type is the one of the innermost block that declares it, else that of the policy.
-        let mut scope = block.as_str();
-        let resolved = loop {
-            let candidate = format!("{scope}{name}");
-            if types.contains(&candidate) || scope.is_empty() {
-                break candidate;
-            }
-            let outer = scope.strip_suffix('.').unwrap_or(scope).rfind('.');
-            scope = scope.get(..outer.map_or(0, |at| at.saturating_add(1))).unwrap_or_default();
-        };
-        let context = Context::new(format!("{user}:{role}:{resolved}"), range.as_deref());
+        let is_extended = |block: &str| !block.is_empty() && extended.contains(block);
+        if block.split('.').any(is_extended) {
+            let found = "filecon in a block that \"in\" adds to".to_owned();
+            let expected = "it elsewhere: only a whole policy tells what this one stands for";
+            return Err(ModuleError::Line { line, found, expected });
+        }
+        let [user, role, type_] = [(Space::User, user), (Space::Role, role), (Space::Type, type_)]
+            .map(|(space, name)| qualified(space, name, &block, declared));
+        let context = Context::new(format!("{user}:{role}:{type_}"), range.as_deref());
         let context = context.ok_or_else(|| ModuleError::Line {
             line,
             found: "what is no context".to_owned(),
@@ -295,95 +377,20 @@ impl Found<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &str) -> Result<Vec<String>, String> {
-        let contexts = contexts(text.as_bytes()).map_err(|e| e.to_string())?;
-        let line = |found: FileContext| {
-            let context = found.context.map_or("none".to_owned(), |context| {
-                format!("{}:{}", context.user_role_type, context.range.unwrap_or_default())
-            });
-            format!("{}{} {context}", found.pattern, found.kind.code())
-        };
-        Ok(contexts.into_iter().map(line).collect())
-    }
-
-    #[test]
-    fn file_contexts_are_found_among_all_else() {
-        let text = r#"
-            ; (filecon "/comment" any ())
-            (typeattributeset x (and (a) (not (b)))) (filecon "/a(b)?;" file (u r t ((s0) (s0))))
-            (filecon /word symlink ()) () (allow filecon x (file (read)))
-            (block one (type t) (block two (type v)
-                (filecon "/t" dir (u r t ((s0) (s1)))) (filecon "/v" any (u r v (systemlow systemlow)))
-                (filecon "/w" any (u r w ((s0) (s0))))))
-            (type w) (filecon "/x" any (u r one.two.v ((s0) (s0))))"#;
-        assert_eq!(
-            lines(text).unwrap(),
-            [
-                "/a(b)?;\t-- u:r:t:s0",
-                "/word\t-l none",
-                "/t\t-d u:r:one.t:s0-s1",
-                "/v u:r:one.two.v:",
-                "/w u:r:w:s0",
-                "/x u:r:one.two.v:s0",
-            ]
-        );
-        assert_eq!(lines("").unwrap(), [""; 0]);
-    }
-
-    #[test]
-    fn what_only_a_whole_policy_tells_is_refused() {
-        let filecon = "(filecon \"/a\" any (u r t ((s0) (s0))))";
-        for text in [
-            format!("\n(optional x {filecon})"),
-            format!("\n(macro m () (block b {filecon}))"),
-            format!("\n(tunableif t (true {filecon}))"),
-            format!("\n(in b {filecon})"),
-            format!("\n(block b (blockinherit c) {filecon})"),
-            format!("\n(block b (block c {filecon}) (blockabstract b))"),
-            "\n(filecon \"/a\" any named)".to_owned(),
-            "\n(filecon \"/a\" any (u r t range))".to_owned(),
-            "\n(filecon \"/a\" any (u r t ((s0 (c0)) (s0 (c0)))))".to_owned(),
-        ] {
-            let found = lines(&text).unwrap_err();
-            assert!(found.starts_with("line 2: found "), "{text}: {found}");
+/// What a name in a block stands for: that of the innermost block that declares it, else that of
+/// the policy.
+fn qualified(space: Space, name: &str, block: &str, declared: &Declared) -> String {
+    let mut scope = block;
+    while !scope.is_empty() {
+        let candidate = (space, format!("{scope}{name}"));
+        if declared.contains(&candidate) {
+            return candidate.1;
         }
+        let outer = scope.strip_suffix('.').unwrap_or(scope).rfind('.');
+        scope = scope.get(..outer.map_or(0, |at| at.saturating_add(1))).unwrap_or_default();
     }
-
-    #[test]
-    fn what_is_no_cil_is_refused() {
-        let deep = "(block a ".repeat(40);
-        for (text, problem) in [
-            (")", "found \")\", expected a statement"),
-            ("x", "found \"x\", expected a statement"),
-            ("(block a", "found the end"),
-            ("(a (b)", "found the end, expected \")\""),
-            ("(a \"x)\n", "a string without an end"),
-            ("((a))", "found \"(\", expected a statement's keyword"),
-            ("(type a b)", "expected (type NAME)"),
-            ("(block (a))", "the name of a block"),
-            ("(filecon)", "(filecon PATTERN"),
-            ("(filecon \"/a\" fifo ())", "found \"fifo\", expected any, file"),
-            ("(filecon \"/a\" any () x)", "(filecon PATTERN"),
-            ("(filecon \"/a b\" any ())", "the pattern \"/a b\""),
-            ("(filecon \"\" any ())", "the pattern \"\""),
-            ("(filecon \"/a\" any (u r \u{e4} ((s0) (s0))))", "(filecon PATTERN"),
-            (&*deep, "expected"),
-        ] {
-            let found = lines(text).unwrap_err();
-            assert!(found.contains(problem), "{text}: {found}");
-        }
-        assert!(lines("(block a (block b))").unwrap().is_empty());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "[()\" ;\na-z0-9/]{0,60}", prefix in 0..3_usize) {
-            let start = ["", "(filecon \"/a\" any (u r t ((s0) ", "(block b "][prefix];
-            let _ = lines(&format!("{start}{text}"));
-        }
-    }
+    name.to_owned()
 }
+
+#[cfg(test)]
+mod tests;

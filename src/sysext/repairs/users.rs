@@ -37,14 +37,12 @@ struct Found {
 }
 
 impl Found {
-    fn read<C>(work: &Work<C>, options: &SysextOptions<'_>) -> Self {
+    fn read<C>(work: &Work<C>, options: &SysextOptions<'_>, changes: &mut Changes) -> Self {
         let mut found = Self::default();
         for directory in accounts::DIRECTORIES {
             let path = |file: &str| format!("{directory}/{file}");
-            let read = |file: &str| {
-                let limit = options.limits.text_file;
-                read_held(&work.tree, path(file).as_bytes(), limit).unwrap_or_default()
-            };
+            let mut read =
+                |file: &str| read_file(work, &path(file), options.limits.text_file, changes);
             let users = account_files::users(&read("passwd"));
             found.users.extend(users.into_iter().map(|user| (path("passwd"), user)));
             let groups = account_files::groups(&read("group"));
@@ -57,6 +55,17 @@ impl Found {
         }
         found
     }
+}
+
+/// The text of a file of accounts; nothing where it is none. Contents that have another name in
+/// the image went there, and are not here any more.
+fn read_file<C>(work: &Work<C>, path: &str, limit: u64, changes: &mut Changes) -> Vec<u8> {
+    let text = read_held(&work.tree, path.as_bytes(), limit);
+    let is_file = |ino| matches!(work.tree.inode(ino).content, Content::Regular(_));
+    if text.is_none() && work.tree.lookup(path.as_bytes()).is_some_and(is_file) {
+        changes.warn("R24", format!("{path} is not read: it is in the image, perhaps by another name, or has more than {limit} bytes; what it adds to the base's accounts is left out"));
+    }
+    text.unwrap_or_default()
 }
 
 /// Passwords stay in the layer, whatever other names their files have there.
@@ -82,7 +91,7 @@ pub(super) fn run<C>(
     options: &SysextOptions<'_>,
     changes: &mut Changes,
 ) -> Result<Names, Error> {
-    let found = Found::read(work, options);
+    let found = Found::read(work, options, changes);
     let of_base = base.accounts();
     let covered = packaged::accounts(work, &options.limits);
     let mut names = Names::default();
