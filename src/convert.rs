@@ -49,25 +49,24 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let mut writer = erofs::Writer::new(destination.stage()?, options)?;
             let extension = image.extension(&mut blobs, &mut writer, &mut changes)?;
             let staged = writer.finish(extension.sysext.tree())?;
-            let audit = if request.extension.audit_base {
-                let reader =
-                    erofs::Reader::open(staged.file().try_clone().map_err(image::Error::Io)?)?;
+            let audit = || {
+                let file = staged.file().try_clone().map_err(image::Error::Io)?;
+                let reader = erofs::Reader::open(file)?;
                 let tree = reader.image(&audit::unlimited(&request.limits))?.tree;
-                image.audit(
-                    &tree,
-                    &|located| Ok(Box::new(reader.contents(located)?)),
-                    &mut blobs,
-                )?
-            } else {
-                None
+                let open = |located: &_| -> audit::Contents<'_> {
+                    Ok(Box::new(reader.contents(located)?))
+                };
+                image.audit(&tree, &open, &mut blobs)
             };
+            let audit = request.extension.audit_base.then(audit).transpose()?;
             extension.built(staged, None, audit, erofs::Contents::size)
         }
         Format::Composefs { objects } => {
             let mut store = Objects::open(objects)?;
             let extension = image.extension(&mut blobs, &mut store, &mut changes)?;
             let tree = extension.sysext.tree();
-            let audit = image.audit(tree, &|contents| store.read(contents), &mut blobs)?;
+            let audit = || image.audit(tree, &|contents| store.read(contents), &mut blobs);
+            let audit = request.extension.audit_base.then(audit).transpose()?;
             let composefs::Image { staged, digest, verity: of_image } =
                 composefs::write(tree, destination.stage()?)?;
             let of_objects = store.commit(tree)?;
@@ -255,20 +254,17 @@ impl VerifiedImage<'_> {
         })
     }
 
-    /// Compares the extension with the whole base, if the user wants that.
+    /// Compares the extension with the whole base.
     fn audit<C>(
         &self,
         tree: &Tree<C>,
         open: &audit::Open<'_, C>,
         blobs: &mut Blobs<'_>,
-    ) -> Result<Option<report::Audit>> {
+    ) -> Result<report::Audit> {
         let Request { cache, limits, extension, .. } = self.request;
-        if !extension.audit_base {
-            return Ok(None);
-        }
         let cache = cache.as_deref().and_then(base::Cache::open);
         let mut base = base::Audit::new(blobs, self.boundary.lower, cache.as_ref(), limits);
-        audit::run(tree, open, &mut base, limits, extension.deny.shadow).map(Some)
+        audit::run(tree, open, &mut base, limits, extension.deny.shadow)
     }
 
     fn ostree_labels(&self) -> Option<OstreeLabels<'_>> {

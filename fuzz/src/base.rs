@@ -13,37 +13,16 @@ use oci2sysext::layer::{self, Fate, LayerOptions};
 use oci2sysext::limits::Limits;
 
 use super::blob::{Layer, MemorySink};
+use super::layers;
 use super::tars::Tar;
 
 pub fn run(data: &[u8]) {
-    let mut layers = vec![Tar::new()];
     let mut texts = Vec::new();
-    for line in data.split(|&byte| byte == b'\n').take(40) {
-        if line == b"/" && layers.len() < 4 {
-            layers.push(Tar::new());
-            continue;
-        }
-        let Some(equals) = line.iter().position(|&byte| byte == b'=') else { continue };
-        let ([flag, b' ', path @ ..], contents) = (&line[..equals], &line[equals + 1..]) else {
-            continue;
-        };
-        if path.len() > 99 || contents.len() > 99 {
-            continue;
-        }
-        let tar = layers.pop().unwrap_or_default();
-        layers.push(match flag {
-            b'1' => tar.hard_link(path, contents),
-            b'2' => tar.symlink(path, contents),
-            b'5' => tar.dir(path),
-            _ => {
-                let text = contents.split(|&byte| byte == b';').collect::<Vec<_>>().join(&b'\n');
-                let tar = tar.file(path, &text);
-                texts.push(text);
-                tar
-            }
-        });
-    }
-    let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
+    let layers = layers::read(data, 4, &mut |contents| {
+        let text = contents.split(|&byte| byte == b';').collect::<Vec<_>>().join(&b'\n');
+        texts.push(text.clone());
+        text
+    });
     let base = read(&layers, Layer::tar);
     if let Ok(found) = &base {
         let variables = found.os_release();

@@ -30,6 +30,7 @@ pub mod explain;
 pub mod file_contexts;
 pub mod json;
 pub mod layer;
+mod layers;
 pub mod listing;
 pub mod os_release;
 pub mod ostree;

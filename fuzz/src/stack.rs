@@ -14,31 +14,11 @@ use oci2sysext::limits::Limits;
 use oci2sysext::tree::{Content, is_within};
 
 use super::blob::{Layer, MemorySink};
+use super::layers;
 use super::tars::Tar;
 
 pub fn run(data: &[u8]) {
-    let mut layers = vec![Tar::new()];
-    for line in data.split(|&byte| byte == b'\n').take(40) {
-        if line == b"/" && layers.len() < 5 {
-            layers.push(Tar::new());
-            continue;
-        }
-        let Some(equals) = line.iter().position(|&byte| byte == b'=') else { continue };
-        let ([flag, b' ', path @ ..], contents) = (&line[..equals], &line[equals + 1..]) else {
-            continue;
-        };
-        if path.len() > 99 || contents.len() > 99 {
-            continue;
-        }
-        let tar = std::mem::take(layers.last_mut().unwrap());
-        *layers.last_mut().unwrap() = match flag {
-            b'1' => tar.hard_link(path, contents),
-            b'2' => tar.symlink(path, contents),
-            b'5' => tar.dir(path),
-            _ => tar.file(path, contents),
-        };
-    }
-    let tars: Vec<_> = layers.into_iter().map(Tar::end).collect();
+    let tars = layers::read(data, 5, &mut <[u8]>::to_vec);
     let found = read(&tars.iter().map(|tar| Layer::tar(tar)).collect::<Vec<_>>());
     for place in 1..tars.len() {
         let mut more: Vec<_> = tars.iter().map(|tar| Layer::gzip(tar)).collect();

@@ -203,33 +203,29 @@ impl<'a, L: Layers> Listings<'a, L> {
         let mut found = BTreeMap::new();
         // Stored bytes that are many more than the contents hold other files, too.
         let is_near = |place: &&Place| place.length / 2 <= place.size + (1 << 20);
-        for path in paths {
-            let place = places.get(path).filter(is_near);
-            let Some(place) = place.filter(|_| wanted.files.contains_key(path)) else { continue };
-            let stored = self.layers.part(index, place.offset, place.length);
-            if let Some(bytes) = stored.and_then(|stored| toc.contents(&stored, place, limits)) {
-                wanted.count(path, &bytes, limits)?;
-                found.insert(path.clone(), bytes);
-            }
-        }
-        wanted.files.retain(|path, _| !found.contains_key(path));
-        if !wanted.files.is_empty() {
-            let blob = self.layers.blob(index)?;
+        let mut take = |wanted: &mut Missing, part: &mut dyn FnMut(u64, u64) -> Option<Vec<u8>>| {
             for path in paths {
-                let place = places.get(path).filter(|_| wanted.files.contains_key(path));
-                let Some(place) = place.filter(is_near) else { continue };
-                let stored = part_of(&blob, place.offset, place.length);
-                if let Some(bytes) = stored.and_then(|stored| toc.contents(&stored, place, limits))
-                {
+                let place = places.get(path).filter(is_near);
+                let Some(place) = place.filter(|_| wanted.files.contains_key(path)) else {
+                    continue;
+                };
+                let stored = part(place.offset, place.length);
+                let bytes = stored.and_then(|stored| toc.contents(&stored, place, limits));
+                if let Some(bytes) = bytes {
                     wanted.count(path, &bytes, limits)?;
                     wanted.files.remove(path);
                     found.insert(path.clone(), bytes);
                 }
             }
-        }
+            Ok::<_, Error>(())
+        };
+        take(&mut wanted, &mut |offset, length| self.layers.part(index, offset, length))?;
         if !wanted.files.is_empty() {
             let blob = self.layers.blob(index)?;
-            found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);
+            take(&mut wanted, &mut |offset, length| part_of(&blob, offset, length))?;
+            if !wanted.files.is_empty() {
+                found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);
+            }
         }
         Ok(self.get(index)?.with_contents(found, limits).map_err(Error::Listing)?)
     }

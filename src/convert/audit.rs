@@ -19,8 +19,11 @@ pub(super) fn unlimited(limits: &Limits) -> Limits {
     Limits { entries: most, names: most, depth: most, layer_uncompressed: most, ..limits.clone() }
 }
 
-/// Gives the contents of a file of the extension.
-pub(super) type Open<'o, C> = dyn Fn(&C) -> Result<Box<dyn Read + 'o>, image::Error> + 'o;
+/// The contents of a file of the extension, to be read.
+pub(super) type Contents<'o> = Result<Box<dyn Read + 'o>, image::Error>;
+
+/// Opens such contents.
+pub(super) type Open<'o, C> = dyn Fn(&C) -> Contents<'o> + 'o;
 
 /// Compares what an extension has with the whole base. With `deny_shadow` it must hide nothing that
 /// is not the same.

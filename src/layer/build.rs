@@ -339,15 +339,8 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         };
         let size = held.size();
         let content = held
-            .reader()
-            .map_err(SinkError::Read)
-            .and_then(|mut reader| self.sink.store(size, &mut reader))
-            .map_err(|error| match error {
-                SinkError::Read(error) => Unlinked::Problem(Problem::Hold(error)),
-                error @ SinkError::Write(_) => {
-                    Unlinked::Problem(Problem::Sink { path: path.into(), error })
-                }
-            })?;
+            .store(self.sink)
+            .map_err(|error| Unlinked::Problem(Problem::of_held(error, path)))?;
         self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
         Ok(())
     }

@@ -214,6 +214,14 @@ impl Problem {
         error.downcast::<Self>().unwrap_or_else(Self::Read)
     }
 
+    /// Why contents that were held did not get into the sink.
+    pub(super) fn of_held(error: SinkError, path: &[u8]) -> Self {
+        match error {
+            SinkError::Read(error) => Self::Hold(error),
+            error @ SinkError::Write(_) => Self::Sink { path: path.into(), error },
+        }
+    }
+
     pub(super) fn in_layer(self, layer: Digest) -> Error {
         Error { layer, problem: self }
     }

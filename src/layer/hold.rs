@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::{BUFFER, Problem};
+use super::{BUFFER, ContentSink, Problem, SinkError};
 use crate::unnamed;
 
 /// Bytes that are kept in memory, of all files together.
@@ -35,6 +35,14 @@ impl Held {
     /// Length in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Puts the contents into a sink.
+    ///
+    /// # Errors
+    /// Those of the sink, and of reading what was held.
+    pub fn store<S: ContentSink>(&self, sink: &mut S) -> Result<S::Content, SinkError> {
+        sink.store(self.size, &mut self.reader().map_err(SinkError::Read)?)
     }
 
     /// Reads the contents from the start; several readers do not disturb each other.

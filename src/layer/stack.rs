@@ -12,9 +12,7 @@ use std::sync::Arc;
 use super::archive::Archive;
 use super::build::{Built, Deleted, check_kept};
 use super::hold::Holder;
-use super::{
-    ContentSink, Error, Fate, Flaw, LayerOptions, LayerTree, Problem, SinkError, Stored, Whiteout,
-};
+use super::{ContentSink, Error, Fate, Flaw, LayerOptions, LayerTree, Problem, Stored, Whiteout};
 use crate::oci::Digest;
 use crate::tree::{Content, Ino, Inode, Stat, Tree, components};
 
@@ -201,17 +199,9 @@ impl<C: Clone> Stack<C> {
                 continue;
             };
             let size = held.size();
-            let content = held
-                .reader()
-                .map_err(SinkError::Read)
-                .and_then(|mut reader| sink.store(size, &mut reader))
-                .map_err(|error| {
-                    let problem = match error {
-                        SinkError::Read(error) => Problem::Hold(error),
-                        error @ SinkError::Write(_) => Problem::Sink { path: path.into(), error },
-                    };
-                    problem.in_layer(self.layer(ino, layers))
-                })?;
+            let content = held.store(sink).map_err(|error| {
+                Problem::of_held(error, &path).in_layer(self.layer(ino, layers))
+            })?;
             self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
         }
         Ok(self.finish())

@@ -123,10 +123,7 @@ fn equal_contents<S: ContentSink>(
         // Stored bytes cannot be read back; storing equal ones again gives an equal value.
         (Stored::Held(held), Stored::Sunk { size, content })
         | (Stored::Sunk { size, content }, Stored::Held(held)) => {
-            held.size() == *size && {
-                let mut reader = held.reader().map_err(read_error)?;
-                sink.store(*size, &mut reader).map_err(store_error)? == *content
-            }
+            held.size() == *size && held.store(sink).map_err(store_error)? == *content
         }
         (Stored::Dropped { .. }, _) | (_, Stored::Dropped { .. }) => {
             return Err(Error::ContentsDropped { path: path.to_vec() });

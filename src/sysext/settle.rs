@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Error;
-use crate::layer::{ContentSink, SinkError, Stored};
+use crate::layer::{ContentSink, Stored};
 use crate::tree::{Content, Tree};
 
 /// Stores what was held, in the order of the paths, and gives the tree of what is stored.
@@ -28,11 +28,7 @@ pub(super) fn run<S: ContentSink>(
         let Stored::Held(held) = stored else { continue };
         let held = Arc::clone(held);
         let size = held.size();
-        let content = held
-            .reader()
-            .map_err(SinkError::Read)
-            .and_then(|mut reader| sink.store(size, &mut reader))
-            .map_err(|source| Error::Store { path, source })?;
+        let content = held.store(sink).map_err(|source| Error::Store { path, source })?;
         *stored = Stored::Sunk { size, content };
     }
     Ok(tree.map_named(|stored| match stored {

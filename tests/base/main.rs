@@ -13,6 +13,8 @@ mod price;
 mod tables;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use common::command::{Outcome, Workdir};
 use common::faults::noise;
@@ -43,6 +45,17 @@ impl Shop {
         layout.add_image(image);
         let skopeo = tools::newest("skopeo").unwrap();
         self.registry.push(&skopeo, &layout.reference(), &format!("test/{name}:1.tool"));
+    }
+
+    /// Copies an image into the registry, its layers with tables of contents; where it is then.
+    fn push_chunked(&self, skopeo: &Path, from: &str, name: &str) -> String {
+        let to = format!("docker://{}/test/{name}:1.tool", self.registry.address());
+        let mut copy = Command::new(skopeo);
+        copy.args(["copy", "-q", "--dest-compress-format=zstd:chunked"]);
+        copy.arg("--dest-force-compress-format");
+        copy.args(self.registry.skopeo_flags("src-")).args(self.registry.skopeo_flags("dest-"));
+        tools::check(copy.args([from, &to]));
+        to
     }
 
     /// Converts an image; the bytes of the extension, and how many came from the registry.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -151,16 +150,8 @@ fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
 
     // With tables of contents nothing tells of the commit, but the tables of all layers do.
     let skopeo = need!(tools::of(tools::FORKY, "skopeo"), "no skopeo 1.22");
-    let name = |name: &str| format!("docker://{}/test/{name}:1.tool", shop.registry.address());
-    let mut copy = Command::new(&skopeo);
-    copy.args([
-        "copy",
-        "-q",
-        "--dest-compress-format=zstd:chunked",
-        "--dest-force-compress-format",
-    ]);
-    copy.args(shop.registry.skopeo_flags("src-")).args(shop.registry.skopeo_flags("dest-"));
-    tools::check(copy.args([name("encapsulated"), name("chunked")]));
+    let from = format!("docker://{}/test/encapsulated:1.tool", shop.registry.address());
+    shop.push_chunked(&skopeo, &from, "chunked");
     let (made, bytes) = shop.convert("chunked", &["--no-cache"]);
     assert!(made == expected && bytes < of_all / 2, "{bytes} of {of_all}");
 }

@@ -80,16 +80,7 @@ fn of_a_zstd_chunked_base_only_tables_and_wanted_files_are_fetched() {
 
     let mut layout = Layout::new();
     layout.add_image(&image);
-    let chunked = format!("docker://{}/test/chunked:1.tool", shop.registry.address());
-    let mut copy = Command::new(&skopeo);
-    copy.args([
-        "copy",
-        "-q",
-        "--dest-compress-format=zstd:chunked",
-        "--dest-force-compress-format",
-    ]);
-    copy.args(shop.registry.skopeo_flags("dest-"));
-    tools::check(copy.arg(layout.reference()).arg(&chunked));
+    let chunked = shop.push_chunked(&skopeo, &layout.reference(), "chunked");
     let cache = shop.cache();
     let (made, bytes) = shop.convert("chunked", &[&cache]);
     assert!(bytes < LITTLE, "{bytes}");
