@@ -41,6 +41,7 @@ pub mod reference;
 pub mod registries_conf;
 pub mod registries_d;
 pub mod repairs;
+pub mod repository;
 pub mod scan;
 pub mod signature;
 pub mod soname;
@@ -69,5 +70,5 @@ macro_rules! targets {
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
     layer, listing, os_release, ostree, policy_json, policy_module, public_key, reference, registries_conf,
-    registries_d, repairs, scan, signature, soname, stack, toc, trust_root,
+    registries_d, repairs, repository, scan, signature, soname, stack, toc, trust_root,
 }

@@ -3,10 +3,12 @@
 
 pub mod accounts;
 mod audit;
+mod beneath;
 pub mod boundary;
 mod cache;
 mod error;
 mod follow;
+mod gvariant;
 mod layers;
 mod listing;
 mod named;
@@ -15,6 +17,7 @@ pub mod ostree;
 pub mod policy;
 mod read;
 pub mod record;
+pub mod repository;
 mod soname;
 pub mod toc;
 mod view;

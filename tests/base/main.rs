@@ -10,6 +10,7 @@ mod cache;
 mod layouts;
 mod ostree;
 mod price;
+mod repository;
 mod tables;
 
 use std::fs;
