@@ -46,6 +46,8 @@ pub mod scan;
 pub mod signature;
 pub mod soname;
 pub mod stack;
+pub mod storage;
+pub mod tar_split;
 pub mod toc;
 pub mod trust_root;
 
@@ -70,5 +72,6 @@ macro_rules! targets {
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
     layer, listing, os_release, ostree, policy_json, policy_module, public_key, reference, registries_conf,
-    registries_d, repairs, repository, scan, signature, soname, stack, toc, trust_root,
+    registries_d, repairs, repository, scan, signature, soname, stack, storage, tar_split, toc,
+    trust_root,
 }

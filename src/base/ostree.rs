@@ -270,7 +270,8 @@ enum Named {
 /// Gets each path of a commit; says whether it keeps it.
 type Visit<'v> = dyn FnMut(&[u8], Named) -> Result<bool, Unusable> + 'v;
 
-fn checksum_of(label: &str) -> Result<Digest, Unusable> {
+/// The checksum that a label names.
+pub(super) fn checksum_of(label: &str) -> Result<Digest, Unusable> {
     format!("sha256:{label}").parse().map_err(|_| Unusable::Label)
 }
 

@@ -79,6 +79,11 @@ impl Problem {
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Whether this user may not read it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// A file or symlink, which has the right checksum.
