@@ -140,3 +140,53 @@ const MAX_ATTRIBUTE: usize = 64 << 10;
 fn too_large(maximum: u64) -> io::Error {
     io::Error::other(format!("found more than {maximum} bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_leads_outside() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir_all(path("in/sub")).unwrap();
+        fs::write(path("in/sub/file"), b"inside").unwrap();
+        fs::write(path("outside"), b"outside").unwrap();
+        symlink("../outside", path("in/link")).unwrap();
+        symlink("sub", path("in/below")).unwrap();
+        symlink("..", path("in/up")).unwrap();
+        let directory = Directory::open(&path("in")).unwrap();
+        for name in ["sub/file", "/sub/file", "./sub//file"] {
+            assert_eq!(directory.read(name, 6).unwrap(), b"inside", "{name}");
+        }
+        assert!(directory.read("sub/file", 5).is_err());
+        for name in
+            ["../outside", "sub/../../outside", "up/outside", "below/file", "link", "", "a\0"]
+        {
+            assert!(directory.read(name, 100).is_err(), "{name}");
+        }
+        assert!(directory.directory("below").is_err());
+        assert_eq!(directory.look(b"link").unwrap().target().unwrap(), b"../outside");
+    }
+
+    /// Whatever is put in its place, what was looked at is what is opened; and only files are.
+    #[test]
+    fn what_was_looked_at_is_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, b"first").unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        let found = directory.look(b"file").unwrap();
+        fs::remove_file(&file).unwrap();
+        rustix::fs::mknodat(CWD, &file, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let mut text = String::new();
+        found.open().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), found.size()), ("first", 5));
+        let fifo = directory.look(b"file").unwrap();
+        assert!(fifo.open().is_err() && directory.read("file", 10).is_err());
+        assert!(directory.look(b".").unwrap().open().is_err());
+    }
+}
