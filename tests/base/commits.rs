@@ -49,6 +49,13 @@ fn extensions() -> Vec<Asking> {
         .file("usr/lib/firefox/plugins/tool", b"x")
         .file("usr/share/tool/x", b"x")
         .file("etc/tool.conf", b"x");
+    let remainder = Tarball::minimal()
+        .file("usr/share/remainder", b"ours")
+        .file("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\ntool:x:990:990::/:/sbin/nologin\n");
+    let chosen = Tarball::minimal()
+        .symlink("usr/bin/pager", "/etc/alternatives/pager")
+        .symlink("usr/bin/editor", "/etc/alternatives/editor")
+        .symlink("etc/alternatives/editor", "/usr/bin/tool");
     let derived = Tarball::new()
         .file(
             "etc/selinux/targeted/contexts/files/file_contexts.local",
@@ -63,6 +70,8 @@ fn extensions() -> Vec<Asking> {
         ("merged", vec![merged.finish()], &[]),
         ("hides", vec![hides.finish()], &[]),
         ("implied", vec![implied.finish()], &[]),
+        ("remainder", vec![remainder.finish()], &[]),
+        ("chosen", vec![chosen.finish()], &[]),
         ("derived", vec![derived.finish(), extension(b"tool")], &["--layers=1"]),
     ]
 }
@@ -73,7 +82,11 @@ fn extensions() -> Vec<Asking> {
 fn of_a_commit_in_a_repository_nothing_is_fetched() {
     let shop = need!(Shop::open(), "no docker-registry or skopeo");
     let ostree = need!(tools::system("ostree"), "no ostree");
-    let root = root();
+    let root = root().symlink("alternatives", "usr/etc/alternatives/pager", "/usr/bin/less").file(
+        "firefox",
+        "usr/bin/less",
+        b"less",
+    );
     let export = root.export(&ostree, GROUPS);
     let of_base = GROUPS.len() + 1;
     let mut modes = vec!["archive", "bare-user", "bare-user-only"];
@@ -86,12 +99,15 @@ fn of_a_commit_in_a_repository_nothing_is_fetched() {
         directory
     });
     let repositories: Vec<_> = repositories.collect();
-    for (name, above, options) in extensions() {
+    for (number, (name, above, options)) in extensions().into_iter().enumerate() {
         let image = export.image(&above, true);
         shop.push(name, &image);
         let with = |more: &[&'static str]| [options, more].concat();
         let (expected, _) = shop.convert(name, &with(&["--no-cache", "--no-local-base"]));
-        for repository in &repositories {
+        // The first in every mode, the others in one after the other.
+        let skipped = number % repositories.len();
+        let taken = if number == 0 { repositories.len() } else { 1 };
+        for repository in repositories.iter().skip(skipped).take(taken) {
             let argument = format!("--ostree-repo={}", repository.path().display());
             let before = fetches(&shop, &image, of_base);
             let outcome = shop.run(name, &[&with(&["--no-cache"])[..], &[&argument]].concat());
