@@ -3,8 +3,8 @@
 #
 #   benches/base/price.sh DIR GB CONTEXTS      the table of docs/performance.md
 #
-# CONTEXTS is a file_contexts. Needs docker-registry (target/tools will do), ostree, skopeo, python3, root and a
-# release build; DIR takes twice the base.
+# CONTEXTS is a file_contexts. Needs docker-registry (target/tools will do), ostree, skopeo, python3,
+# root and a release build; DIR takes four times the base.
 set -euo pipefail
 dir=$1 size=$2 contexts=$3
 here=$(cd "$(dirname "$0")" && pwd)
