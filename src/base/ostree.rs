@@ -423,6 +423,57 @@ mod tests {
         assert_eq!(object_path(Digest::of(b"contents")), expected.as_bytes());
     }
 
+    /// A commit whose root and directory have these metadata.
+    fn with_metadata(metadata: &[u8]) -> Vec<Vec<u8>> {
+        let tree = directory(&[], &[]);
+        let name = tuple(b"usr", &[Digest::of(&tree), Digest::of(metadata)]);
+        let root = [array(&[name]), vec![0]].concat();
+        let mut commit = commit(Digest::of(&root));
+        commit[48..80].copy_from_slice(Digest::of(metadata).as_bytes());
+        vec![commit, root, tree, metadata.to_vec()]
+    }
+
+    fn directories(objects: &[Vec<u8>], limits: &Limits) -> Result<Vec<(Vec<u8>, Stat)>, Unusable> {
+        let label = Digest::of(&objects[0]).hex();
+        let kinds = ["commit", "dirtree", "dirtree", "dirmeta"];
+        let objects = Objects::load::<Unusable>(&label, limits, &mut |digest, kind| {
+            let found = objects.iter().zip(kinds).find(|(it, _)| Digest::of(it) == digest);
+            let (bytes, expected) = found.ok_or(Unusable::Missing(digest))?;
+            assert_eq!(kind, expected);
+            Ok(bytes.clone())
+        })?;
+        objects.directories(&label, limits)
+    }
+
+    #[test]
+    fn directories_have_their_metadata_and_no_time() {
+        let metadata = [&[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0x43, 0xed][..], b"user.a\0v\x07\x09"];
+        let objects = with_metadata(&metadata.concat());
+        let stat = Stat { uid: 1, gid: 2, mode: 0o1755, ..Stat::default() };
+        let expected = [b"".as_slice(), b"usr"].map(|path| (path.to_vec(), stat.clone()));
+        let limits = Limits::default();
+        assert_eq!(directories(&objects, &limits).unwrap(), expected);
+        let few = Limits { text_file: 10, ..limits.clone() };
+        let short = with_metadata(&[0; 11]);
+        for (found, expected) in [
+            (directories(&objects, &few), "found more than the limit text-file allows".to_owned()),
+            (directories(&short, &limits), "found a bad metadata".to_owned()),
+            (
+                directories(&objects[..3], &limits),
+                format!("found no object {}", Digest::of(&objects[3])),
+            ),
+        ] {
+            assert_eq!(found.unwrap_err().to_string(), expected);
+        }
+        let path = object_path(Digest::of(b"x"));
+        assert_eq!(object_checksum(&path), Some(Digest::of(b"x")));
+        for other in
+            [&path[..path.len() - 1], &path[1..], b"", b"sysroot/ostree/repo/objects/.file"]
+        {
+            assert_eq!(object_checksum(other), None);
+        }
+    }
+
     /// Objects that are missing, others, no `GVariant`s of their types, or that say what no layer
     /// has.
     #[test]

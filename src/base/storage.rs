@@ -30,6 +30,9 @@ const LISTS: [&str; 2] = ["layers.json", "volatile-layers.json"];
 /// Bytes of such a list.
 const MAX_LIST: u64 = 32 << 20;
 
+/// How many layers of one `diff_id` are looked at: the same files above different ones below.
+const MAX_PLACES: usize = 8;
+
 /// A storage.
 #[derive(Debug)]
 pub struct Storage {
@@ -88,7 +91,7 @@ impl Storage {
 
     /// The layers that it says have a `diff_id`, each to be opened.
     pub fn layers(&self, diff_id: Digest) -> impl Iterator<Item = io::Result<Archive>> {
-        self.layers.get(&diff_id).into_iter().flatten().map(|place| {
+        self.layers.get(&diff_id).into_iter().flatten().take(MAX_PLACES).map(|place| {
             let tar_split = self.directory.look(place.tar_split.as_bytes())?;
             Ok(Archive { tar_split, files: self.directory.directory(&place.files)? })
         })

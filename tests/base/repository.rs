@@ -63,6 +63,10 @@ fn tree(directory: &Path, plain: bool) {
         setfattr(&directory.join("link"), "trusted.link", b"of a link");
         let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         setfattr(&directory.join("small"), "security.capability", &capability);
+        for name in ["small", "link", "empty"] {
+            let label = b"system_u:object_r:bin_t:s0\0";
+            setfattr(&directory.join(name), "security.selinux", label);
+        }
     }
     for (name, length) in [("user.z", 0), ("user.a", 10), ("user.m", 300), ("user.b", 2000)] {
         setfattr(&directory.join("large"), name, &noise(length));
