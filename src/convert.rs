@@ -215,13 +215,13 @@ impl VerifiedImage<'_> {
         let tree = layer::read_all(&of_extension, &options, sink)?;
         sink.pause().map_err(image::Error::Io)?;
 
-        let cache = request.cache.as_deref().and_then(base::Cache::open);
+        let local = Local::of(request);
         let query = base::Query {
             extension: &tree,
             lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
             ostree: self.ostree_labels(),
-            cache: cache.as_ref(),
+            sources: local.sources(),
             limits: &request.limits,
         };
         let base = base::read(&query, blobs)?;
@@ -261,9 +261,9 @@ impl VerifiedImage<'_> {
         open: &audit::Open<'_, C>,
         blobs: &mut Blobs<'_>,
     ) -> Result<report::Audit> {
-        let Request { cache, limits, extension, .. } = self.request;
-        let cache = cache.as_deref().and_then(base::Cache::open);
-        let mut base = base::Audit::new(blobs, self.boundary.lower, cache.as_ref(), limits);
+        let Request { limits, extension, .. } = self.request;
+        let local = Local::of(self.request);
+        let mut base = base::Audit::new(blobs, self.boundary.lower, local.sources(), limits);
         audit::run(tree, open, &mut base, limits, extension.deny.shadow)
     }
 
@@ -317,6 +317,25 @@ impl VerifiedImage<'_> {
             labeller: None,
             policy_change: None,
         }
+    }
+}
+
+/// What of bases is on this host.
+struct Local {
+    cache: Option<base::Cache>,
+    copies: Option<base::Copies>,
+}
+
+impl Local {
+    fn of(request: &Request) -> Self {
+        Self {
+            cache: request.cache.as_deref().and_then(base::Cache::open),
+            copies: request.copies.clone().map(base::Copies::new),
+        }
+    }
+
+    fn sources(&self) -> base::Sources<'_> {
+        base::Sources { cache: self.cache.as_ref(), copies: self.copies.as_ref() }
     }
 }
 

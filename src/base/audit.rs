@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Cache;
+use super::Sources;
 use super::layers::{Layers, Listings};
 use super::record::TEXT_FILES;
 use super::view::{Kind, Seen, View, Wants};
@@ -50,13 +50,8 @@ pub struct Audit<'a, L> {
 
 impl<'a, L: Layers> Audit<'a, L> {
     /// A base of as many layers.
-    pub fn new(
-        layers: &'a mut L,
-        count: usize,
-        cache: Option<&'a Cache>,
-        limits: &'a Limits,
-    ) -> Self {
-        Self { listings: Listings::new(layers, cache, limits), layers: count, limits }
+    pub fn new(layers: &'a mut L, count: usize, sources: Sources<'a>, limits: &'a Limits) -> Self {
+        Self { listings: Listings::new(layers, sources, limits), layers: count, limits }
     }
 
     /// What the base has at these paths, directories left out.

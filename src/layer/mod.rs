@@ -27,7 +27,9 @@ pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
 pub use hold::{Held, HeldWriter};
 pub(crate) use name::{Mark, mark};
-pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan};
+pub use scan::{
+    Assembled, ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan, scan_copy, verify_copy,
+};
 pub use sink::{ContentSink, SinkError};
 
 use std::fmt;
