@@ -472,7 +472,7 @@ impl<C> Merged<'_, C> {
 
     fn read_stored(&self, path: &[u8], stored: &Stored<C>) -> Result<Vec<u8>, Stop> {
         let path = path.to_vec();
-        let Stored::Held(held) = stored else {
+        let Some(held) = stored.held() else {
             return Err(Stop::Error(Error::Unreadable { path }));
         };
         let (size, maximum) = (held.size(), self.limits.text_file);
@@ -480,8 +480,7 @@ impl<C> Merged<'_, C> {
             return Err(Stop::Error(Error::TooLarge { path, size, maximum }));
         }
         let mut bytes = Vec::new();
-        held.reader()
-            .and_then(|mut reader| std::io::Read::read_to_end(&mut reader, &mut bytes))
+        std::io::Read::read_to_end(&mut held.reader(), &mut bytes)
             .map_err(|error| Stop::Error(Error::Read { path, error }))?;
         Ok(bytes)
     }
