@@ -126,7 +126,7 @@ fn hidden(view: &View<'_>, paths: &BTreeSet<Vec<u8>>) -> BTreeMap<Vec<u8>, Hidde
                 HiddenKind::Regular { size: *size, digest: *digest, contents: contents.clone() }
             }
             Kind::Symlink(target) => HiddenKind::Symlink(target.clone()),
-            Kind::Special | Kind::Elsewhere(_) | Kind::Object(_) => HiddenKind::Other,
+            Kind::Special | Kind::Elsewhere | Kind::Object(_) => HiddenKind::Other,
         };
         found.insert(path.clone(), Hidden { stat: node.stat.clone(), kind });
     }

@@ -8,6 +8,7 @@ mod cache;
 mod error;
 mod follow;
 mod layers;
+mod links;
 mod listing;
 mod named;
 pub mod os_release;

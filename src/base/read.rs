@@ -379,7 +379,7 @@ fn base_kind(kind: &Kind) -> BaseKind {
         Kind::Directory => BaseKind::Directory,
         Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
         Kind::Regular { .. } => BaseKind::Regular,
-        Kind::Special | Kind::Elsewhere(_) => BaseKind::Special,
+        Kind::Special | Kind::Elsewhere => BaseKind::Special,
         Kind::Object(_) => BaseKind::Unread,
     }
 }
@@ -429,7 +429,7 @@ impl<C> Merged<'_, C> {
                 Kind::Directory => Step::Directory,
                 Kind::Symlink(target) => Step::Symlink(target.clone()),
                 Kind::Regular { .. } | Kind::Special => Step::Other,
-                Kind::Elsewhere(_) => Step::Absent,
+                Kind::Elsewhere => Step::Absent,
                 Kind::Object(_) => return Err(Stop::Unknown(path.to_vec())),
             },
             Seen::ImpliedDirectory => Step::Directory,
