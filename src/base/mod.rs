@@ -100,6 +100,19 @@ impl Base {
         self.paths.get(path)
     }
 
+    /// What a path of the extension hides on the host: the same path of the base or, in `usr/etc` of
+    /// a host that ostree or bootc deploys, what the layers have in `etc` (R29).
+    pub fn hidden_by(&self, path: &[u8]) -> Option<&BasePath> {
+        let in_layers = || ostree::in_layers(path).filter(|_| self.is_ostree());
+        self.path(path).or_else(|| self.path(in_layers()?))
+    }
+
+    /// Whether ostree or bootc deploys the base, so that its hosts have in `usr/etc` what its
+    /// layers have in `etc`.
+    pub fn is_ostree(&self) -> bool {
+        ostree::MARKS.iter().any(|mark| self.path(mark).is_some())
+    }
+
     /// How many layers it has.
     pub fn layers(&self) -> usize {
         self.layers

@@ -96,7 +96,7 @@ pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, 
     };
     let types = |path: &[u8]| needs_type(&query.extension.tree, path, alternatives);
     let mut wants = Wants::new(query.policy, &compared, &types);
-    for path in ALWAYS {
+    for path in ALWAYS.iter().chain(&ostree::MARKS) {
         wants.path(path);
     }
     for path in OS_RELEASE {

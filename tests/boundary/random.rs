@@ -1,7 +1,7 @@
 //! Random builds: what their layers come to is what the build has, and not a byte depends on how
 //! it was cut into layers. umoci is asked, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -123,17 +123,19 @@ proptest! {
 fn audited(layers: &[Vec<u8>], paths: BTreeSet<Vec<u8>>) -> BTreeMap<String, String> {
     let limits = Limits::default();
     let mut blobs = |index: usize| Ok::<_, Error>(Layer::gzip(&layers[index]).blob());
-    let mut audit = Audit::new(&mut blobs, layers.len(), None, &limits);
-    let found = audit.look(&paths).unwrap().into_iter().map(|(path, Hidden { kind, .. })| {
-        let line = match kind {
-            HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),
-            HiddenKind::Symlink(target) => {
-                format!("symlink {}", String::from_utf8(target).unwrap())
-            }
-            HiddenKind::Other => panic!("another kind"),
-        };
-        (String::from_utf8(path).unwrap(), line)
-    });
+    let mut audit = Audit::new(&mut blobs, layers.len(), false, None, &limits);
+    let found = audit.look(&paths, &HashSet::new()).unwrap().into_iter().map(
+        |(path, Hidden { kind, .. })| {
+            let line = match kind {
+                HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),
+                HiddenKind::Symlink(target) => {
+                    format!("symlink {}", String::from_utf8(target).unwrap())
+                }
+                HiddenKind::Other => panic!("another kind"),
+            };
+            (String::from_utf8(path).unwrap(), line)
+        },
+    );
     found.collect()
 }
 
