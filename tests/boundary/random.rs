@@ -115,16 +115,16 @@ proptest! {
         };
         let expected: BTreeMap<_, _> = build.paths.iter().filter_map(line).collect();
         let paths = (0..=u8::MAX).map(|number| model::path(number).join("/").into_bytes()).collect();
-        prop_assert_eq!(audited(&build.layers, paths), expected);
+        prop_assert_eq!(audited(&build.layers, &paths), expected);
     }
 }
 
 /// What a base of these layers has, directories left out, and no name of a file but its contents.
-fn audited(layers: &[Vec<u8>], paths: BTreeSet<Vec<u8>>) -> BTreeMap<String, String> {
+fn audited(layers: &[Vec<u8>], paths: &BTreeSet<Vec<u8>>) -> BTreeMap<String, String> {
     let limits = Limits::default();
     let mut blobs = |index: usize| Ok::<_, Error>(Layer::gzip(&layers[index]).blob());
     let mut audit = Audit::new(&mut blobs, layers.len(), false, None, &limits);
-    let found = audit.look(&paths, &HashSet::new()).unwrap().into_iter().map(
+    let found = audit.look(paths, &HashSet::new()).unwrap().into_iter().map(
         |(path, Hidden { kind, .. })| {
             let line = match kind {
                 HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),

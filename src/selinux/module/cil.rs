@@ -36,10 +36,10 @@ pub(super) fn contexts(text: &[u8]) -> Result<Vec<FileContext>, ModuleError> {
     reader.statements(0)?;
     let Reader { declared, actuals, extended, found, .. } = reader;
     let mut aliases = HashMap::new();
-    for Actual { line, alias, actual, block } in actuals {
+    for Actual { line, alias, name, block } in actuals {
         let alias = qualified(Space::Type, alias, &block, &declared);
-        let actual = qualified(Space::Type, actual, &block, &declared);
-        if let Some(other) = aliases.insert(alias, actual) {
+        let name = qualified(Space::Type, name, &block, &declared);
+        if let Some(other) = aliases.insert(alias, name) {
             let found = format!("another type of the alias, after {other:?}");
             return Err(ModuleError::Line { line, found, expected: "one" });
         }
@@ -67,7 +67,7 @@ type Aliases = HashMap<String, String>;
 struct Actual<'a> {
     line: usize,
     alias: &'a str,
-    actual: &'a str,
+    name: &'a str,
     block: String,
 }
 
@@ -255,11 +255,11 @@ impl Reader<'_> {
     /// `ALIAS TYPE)`
     fn actual(&mut self) -> Result<(), ModuleError> {
         const FORM: &str = "(typealiasactual ALIAS TYPE)";
-        let (alias, actual) = (self.tokens.name(FORM)?, self.tokens.name(FORM)?);
+        let (alias, name) = (self.tokens.name(FORM)?, self.tokens.name(FORM)?);
         self.keep(alias)?;
-        self.keep(actual)?;
+        self.keep(name)?;
         let (line, block) = (self.tokens.line, self.block.clone());
-        self.actuals.push(Actual { line, alias, actual, block });
+        self.actuals.push(Actual { line, alias, name, block });
         self.tokens.expect(Token::Close, FORM)
     }
 
@@ -425,13 +425,11 @@ impl Found<'_> {
 fn actual<'t>(name: &'t str, declared: &Declared, aliases: &'t Aliases) -> Option<&'t str> {
     let mut name = name;
     for _ in 0..MAX_ALIASES {
-        match aliases.get(name) {
-            Some(actual) => name = actual,
-            None => {
-                let is_alias = declared.get(&(Space::Type, name.to_owned())).copied();
-                return (is_alias != Some(true)).then_some(name);
-            }
-        }
+        let Some(actual) = aliases.get(name) else {
+            let is_alias = declared.get(&(Space::Type, name.to_owned())).copied();
+            return (is_alias != Some(true)).then_some(name);
+        };
+        name = actual;
     }
     None
 }
