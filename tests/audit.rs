@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::command::{Outcome, Workdir};
-use common::layout::{Image, Layout};
+use common::layout::{Image, Layout, digest};
 use common::mount::Mounted;
 use common::not_run;
 use common::tarball::{Tarball, gzip};
@@ -44,10 +44,18 @@ fn file(tar: Tarball, name: &str, contents: &[u8], mode: u32, capabilities: bool
     tar.entry(name, EntryType::Regular, "", contents, |header| header.set_mode(mode))
 }
 
-fn convert(work: &Workdir, layers: &[Vec<u8>], more: &[&str]) -> Outcome {
+fn image(layers: &[Vec<u8>]) -> Image {
     let blobs: Vec<_> = layers.iter().map(|tar| (gzip(tar), tar.clone())).collect();
+    Image::of_blobs(&blobs)
+}
+
+fn convert(work: &Workdir, layers: &[Vec<u8>], more: &[&str]) -> Outcome {
+    convert_image(work, &image(layers), more)
+}
+
+fn convert_image(work: &Workdir, image: &Image, more: &[&str]) -> Outcome {
     let mut layout = Layout::new();
-    layout.add_image(&Image::of_blobs(&blobs));
+    layout.add_image(image);
     let reference = layout.reference();
     let output = if more.contains(&"--format=composefs") { "demo.cfs" } else { "demo.raw" };
     let common = [&reference, "--insecure-skip-signature", "-o", output, "--force", "--layers=1"];
@@ -344,6 +352,26 @@ fn row_66_is_about_usr_etc_and_whiteouts_too() {
         let outcome = convert(&work, &[base.clone(), layer], &more);
         assert_eq!(outcome.code, code, "{arguments:?} {outcome:#?}");
         assert_eq!(work.out("demo.raw").exists(), code == 0, "{arguments:?}");
+    }
+}
+
+/// The labels of a commit are as good as what the layers have: a copy of the commit on the host,
+/// which has no repository in it, changes nothing.
+#[test]
+fn labels_tell_a_base_that_ostree_deploys() {
+    let work = Workdir::new();
+    let base = Tarball::base().file("etc/conf", b"base").finish();
+    let layer = Tarball::minimal().file("etc/conf", b"extension").finish();
+    let mut image = image(&[base.clone(), layer]);
+    for (labels, code) in [
+        (json!({}), 0),
+        (json!({ "ostree.commit": "0".repeat(64), "ostree.final-diffid": digest(&base) }), 8),
+    ] {
+        image.config["config"] = json!({ "Labels": labels });
+        for more in [&["--deny=shadow"][..], &["--deny=shadow", "--audit-base"]] {
+            let outcome = convert_image(&work, &image, &[more, &["--no-cache"]].concat());
+            assert_eq!(outcome.code, code, "{outcome:#?}");
+        }
     }
 }
 

@@ -55,6 +55,7 @@ use crate::tree::Stat;
 ///     lower_policy: None,
 ///     accounts: Default::default(),
 ///     paths: Default::default(),
+///     is_ostree: false,
 ///     layers: 0,
 /// };
 /// ```
@@ -65,6 +66,7 @@ pub struct Base {
     lower_policy: Option<PolicyFiles>,
     accounts: Accounts,
     paths: BTreeMap<Vec<u8>, BasePath>,
+    is_ostree: bool,
     layers: usize,
 }
 
@@ -110,7 +112,7 @@ impl Base {
     /// Whether ostree or bootc deploys the base, so that its hosts have in `usr/etc` what its
     /// layers have in `etc`.
     pub fn is_ostree(&self) -> bool {
-        ostree::MARKS.iter().any(|mark| self.path(mark).is_some())
+        self.is_ostree
     }
 
     /// How many layers it has.
@@ -131,6 +133,7 @@ impl Base {
                 groups: accounts::parse(b"root:x:0:"),
             },
             paths,
+            is_ostree: false,
             layers: 1,
         }
     }

@@ -28,8 +28,8 @@ pub(super) const SYSROOT: &[u8] = b"sysroot";
 
 const OBJECTS: &[u8] = b"sysroot/ostree/repo/objects/";
 
-/// What tells a base that ostree or bootc deploys: every such host has the first one, a link, and
-/// a base that is a commit its repository.
+/// What tells a base that ostree or bootc deploys, where its labels do not: every such host has the
+/// first one, a link, and a base that is a commit its repository.
 pub(super) const MARKS: [&[u8]; 2] = [b"ostree", b"sysroot/ostree/repo"];
 
 /// What separates the packages of a layer.

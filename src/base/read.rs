@@ -369,6 +369,8 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
         policy: found,
         lower_policy,
         accounts: of_base,
+        is_ostree: query.ostree.is_some()
+            || ostree::MARKS.iter().any(|mark| paths.contains_key(*mark)),
         paths,
         layers: query.lower_layers,
     })
