@@ -282,13 +282,16 @@ fn an_audit_tells_all_that_an_overlay_hides() {
         let base =
             if of_ostree { base.clone().symlink("ostree", "sysroot/ostree") } else { base.clone() };
         let base = base.finish();
-        let outcome = convert(
-            &work,
-            &[base.clone(), layer.clone()],
-            &["--audit-base", "--whiteouts=keep", "--repairs=none", "--json", "--no-cache"],
-        );
-        assert_eq!(outcome.code, 0, "{outcome:#?}");
-        let told = differences(&outcome.json()["audit"]);
+        let objects = work.out("objects").display().to_string();
+        let composefs = ["--format=composefs", "--objects", &objects];
+        let [told, of_composefs] = [&[][..], &composefs].map(|format| {
+            let more = ["--audit-base", "--whiteouts=keep", "--repairs=none", "--json"];
+            let more = [&more, &["--no-cache"][..], format].concat();
+            let outcome = convert(&work, &[base.clone(), layer.clone()], &more);
+            assert_eq!(outcome.code, 0, "{outcome:#?}");
+            differences(&outcome.json()["audit"])
+        });
+        assert_eq!(told, of_composefs);
         let told: BTreeSet<_> = told.as_object().unwrap().keys().cloned().collect();
 
         let host = work.path("host");
