@@ -318,6 +318,17 @@ pub struct ConvertArgs {
     #[arg(long, help_heading = "Source")]
     pub no_cache: bool,
 
+    /// Where podman and its kin keep layers: those of the base that are there need not be fetched;
+    /// default: this user's storage
+    #[arg(long, help_heading = "Source", value_name = "DIR", conflicts_with = "no_local_base")]
+    pub containers_storage: Vec<PathBuf>,
+    /// An ostree repository, which may have the base's commit; default: this host's
+    #[arg(long, help_heading = "Source", value_name = "DIR", conflicts_with = "no_local_base")]
+    pub ostree_repo: Vec<PathBuf>,
+    /// Look for the base's layers nowhere on this host
+    #[arg(long, help_heading = "Source")]
+    pub no_local_base: bool,
+
     /// The image to write, or a directory ending in "/"; default: ./NAME.raw
     #[arg(short, long, value_name = "FILE|DIR/", help_heading = "Output")]
     pub output: Option<PathBuf>,

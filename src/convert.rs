@@ -152,8 +152,8 @@ impl<'a> Opened<'a> {
             named_base(request, &config, base)
         })?;
         layer::check_sizes(layers.iter().skip(boundary.lower).map(|it| &**it), &request.limits)?;
-        let cache = request.cache.as_deref().and_then(base::Cache::open);
-        let image = VerifiedImage { request, config, layers, boundary, bound, cache };
+        let local = Local::of(request);
+        let image = VerifiedImage { request, config, layers, boundary, bound, local };
         Ok(Self { source, resolved, signature, image })
     }
 }
@@ -187,7 +187,7 @@ struct VerifiedImage<'a> {
     layers: Vec<Verified<LayerDescriptor>>,
     boundary: Boundary,
     bound: Bound<'a>,
-    cache: Option<base::Cache>,
+    local: Local,
 }
 
 impl VerifiedImage<'_> {
@@ -223,7 +223,7 @@ impl VerifiedImage<'_> {
             lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
             ostree: self.ostree_labels(),
-            cache: self.cache.as_ref(),
+            sources: self.local.sources(),
             limits: &request.limits,
         };
         let base = base::read(&query, blobs)?;
@@ -266,8 +266,8 @@ impl VerifiedImage<'_> {
         is_ostree: bool,
     ) -> Result<report::Audit> {
         let Request { limits, extension, .. } = self.request;
-        let (count, cache) = (self.boundary.lower, self.cache.as_ref());
-        let mut base = base::Audit::new(blobs, count, is_ostree, cache, limits);
+        let (count, sources) = (self.boundary.lower, self.local.sources());
+        let mut base = base::Audit::new(blobs, count, is_ostree, sources, limits);
         audit::run(tree, open, &mut base, limits, extension.deny.shadow)
     }
 
@@ -321,6 +321,25 @@ impl VerifiedImage<'_> {
             labeller: None,
             policy_change: None,
         }
+    }
+}
+
+/// What of bases is on this host.
+struct Local {
+    cache: Option<base::Cache>,
+    copies: Option<base::Copies>,
+}
+
+impl Local {
+    fn of(request: &Request) -> Self {
+        Self {
+            cache: request.cache.as_deref().and_then(base::Cache::open),
+            copies: request.copies.clone().map(base::Copies::new),
+        }
+    }
+
+    fn sources(&self) -> base::Sources<'_> {
+        base::Sources { cache: self.cache.as_ref(), copies: self.copies.as_ref() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a run did: from which bytes, on whose word, and every path that was changed on the way.
 
+mod changes;
 mod signature;
 
+pub use changes::{Action, Change, Changes, Warning};
 pub use signature::{Certificate, Finding, Signature, Signer, Verification};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -239,121 +241,11 @@ pub struct Privileged {
     pub gives: Vec<&'static str>,
 }
 
-/// What the transforms did to a tree, in the order they did it.
-#[derive(Debug, Default, Serialize)]
-pub struct Changes {
-    /// The changed paths.
-    pub changes: Vec<Change>,
-    /// What the user should know, though nothing was changed.
-    pub warnings: Vec<Warning>,
-    /// Where in `changes` the paths are that were moved, by where they are now.
-    #[serde(skip)]
-    moved: HashMap<Vec<u8>, usize>,
-}
-
-/// One path that is not in the image as it was in the layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The path: in the layer if it was dropped or moved, else in the image.
-    #[serde(serialize_with = "escaped")]
-    pub path: Vec<u8>,
-    /// What was done.
-    #[serde(flatten)]
-    pub action: Action,
-    /// The rule, such as `R20`.
-    pub rule: &'static str,
-    /// Why, in words.
-    pub reason: String,
-}
-
-/// What was done to a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Action {
-    /// It is not in the image.
-    Dropped,
-    /// It is in the image under another path.
-    Moved {
-        /// The path in the image.
-        #[serde(serialize_with = "escaped")]
-        to: Vec<u8>,
-    },
-    /// Its metadata or contents are others.
-    Changed,
-    /// It is in the image, but not in the layer.
-    Added,
-    /// It is in the image as in the layer; somebody may want to know (set-uid bits and the like).
-    Kept,
-}
-
 /// The rule by which files are kept that give whoever runs them more rights.
 pub const PRIVILEGED: &str = "row 61";
 
 /// How many of one rule's warnings and of the privileged files the summary names.
 const NAMED: usize = 3;
-
-/// What the user should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Warning {
-    /// The rule, such as `R22`.
-    pub rule: &'static str,
-    /// What was found, in words.
-    pub message: String,
-}
-
-impl Changes {
-    /// Notes a change.
-    pub fn note(
-        &mut self,
-        path: &[u8],
-        action: Action,
-        rule: &'static str,
-        reason: impl Into<String>,
-    ) {
-        self.changes.push(Change { path: path.to_vec(), action, rule, reason: reason.into() });
-    }
-
-    /// Notes that a path is now at `to`; one that was moved before is told of once.
-    pub fn note_moved(&mut self, path: &[u8], to: &[u8], rule: &'static str, reason: &'static str) {
-        let index = self.note_merged(path, to, rule, reason);
-        self.moved.insert(to.to_vec(), index);
-    }
-
-    /// Notes that a directory's entries are now in `to`, which the layer has too; returns the
-    /// index of the change.
-    pub fn note_merged(
-        &mut self,
-        path: &[u8],
-        to: &[u8],
-        rule: &'static str,
-        reason: &'static str,
-    ) -> usize {
-        let action = Action::Moved { to: to.to_vec() };
-        let index = self.moved.remove(path).unwrap_or(self.changes.len());
-        match self.changes.get_mut(index) {
-            Some(change) => change.action = action,
-            None => self.note(path, action, rule, reason),
-        }
-        index
-    }
-
-    /// Notes that a path is dropped, under the name that it has in the layer.
-    pub fn note_dropped(&mut self, path: &[u8], rule: &'static str, reason: &'static str) {
-        let index = self.moved.remove(path);
-        match index.and_then(|index| self.changes.get_mut(index)) {
-            Some(change) => {
-                change.action = Action::Dropped;
-                (change.rule, change.reason) = (rule, reason.to_owned());
-            }
-            None => self.note(path, Action::Dropped, rule, reason),
-        }
-    }
-
-    /// Notes a warning.
-    pub fn warn(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.warnings.push(Warning { rule, message: message.into() });
-    }
-}
 
 fn escaped_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Escaped(path.as_os_str().as_bytes()))
@@ -476,14 +368,10 @@ impl Summary<'_> {
     }
 
     fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let changes = &self.report.changes.changes;
+        let changes = &self.report.changes;
         if self.verbose {
-            for Change { path, action, rule, reason } in changes {
-                write!(f, "  {} /{}", action.name(), Escaped(path))?;
-                if let Action::Moved { to } = action {
-                    write!(f, " to /{}", Escaped(to))?;
-                }
-                writeln!(f, ": {reason} [{rule}]")?;
+            for change in changes.iter() {
+                writeln!(f, "  {change}")?;
             }
             return Ok(());
         }
@@ -496,7 +384,8 @@ impl Summary<'_> {
         if !counts.is_empty() {
             writeln!(f, "  paths of the layer: {} (-v lists them)", counts.join(", "))?;
         }
-        let is_added = |c: &&Change| c.action == Action::Added && c.rule != "R1" && c.rule != "R15";
+        let is_added =
+            |c: &Change<'_>| c.action == Action::Added && c.rule != "R1" && c.rule != "R15";
         let added = changes.iter().filter(is_added).count();
         if added > 0 {
             let image = Escaped(self.report.image.path.as_os_str().as_bytes());
@@ -507,7 +396,7 @@ impl Summary<'_> {
         }
         let privileged: Vec<_> = changes.iter().filter(|c| c.rule == PRIVILEGED).collect();
         if !privileged.is_empty() {
-            let named = privileged.iter().take(NAMED).map(|c| format!("/{}", Escaped(&c.path)));
+            let named = privileged.iter().take(NAMED).map(|c| format!("/{}", Escaped(c.path)));
             let named = named.collect::<Vec<_>>().join(", ");
             let more = match privileged.len().saturating_sub(NAMED) {
                 0 => String::new(),
@@ -516,18 +405,5 @@ impl Summary<'_> {
             writeln!(f, "  set-uid, set-gid or with capabilities: {named}{more}")?;
         }
         Ok(())
-    }
-}
-
-impl Action {
-    /// The action in one word.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Dropped => "dropped",
-            Self::Moved { .. } => "moved",
-            Self::Changed => "changed",
-            Self::Added => "added",
-            Self::Kept => "kept",
-        }
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::base::Places;
 use crate::base::boundary::Choice;
 use crate::cli::{ConvertArgs, DenyArg, FormatArg, SelfCheckArg, WhiteoutsArg};
 use crate::error::{ExitCode, Fault};
@@ -21,7 +22,7 @@ use crate::oci::name::extension_in_tag;
 use crate::oci::{ImageName, Reference};
 use crate::publish::IfLocked;
 use crate::sysext::{Deny, Repair, Repairs, Whiteouts};
-use crate::trust::Locations;
+use crate::trust::{Locations, storages};
 
 /// The variable for the latest time of anything that is built.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -39,6 +40,8 @@ pub struct Request {
     pub extension: Extension,
     /// Where listings of the base's layers are kept; none: nowhere.
     pub cache: Option<PathBuf>,
+    /// Where copies of the base are looked for; none: nowhere.
+    pub copies: Option<Places>,
     /// How much is accepted from outside.
     pub limits: Limits,
 }
@@ -162,6 +165,7 @@ impl Request {
             },
             name,
             cache: cache(args),
+            copies: copies(args),
             limits,
         })
     }
@@ -171,6 +175,21 @@ impl Request {
 fn cache(args: &ConvertArgs) -> Option<PathBuf> {
     let of_user = || Locations::of_user().cache;
     (!args.no_cache).then(|| args.cache_dir.clone().or_else(of_user)).flatten()
+}
+
+/// Where copies of the base are: what is named takes the place of what the system names.
+fn copies(args: &ConvertArgs) -> Option<Places> {
+    if args.no_local_base {
+        return None;
+    }
+    let locations = Locations::of_user();
+    let or = |named: &[PathBuf], of_system: Vec<PathBuf>| {
+        if named.is_empty() { of_system } else { named.to_owned() }
+    };
+    Some(Places {
+        storages: or(&args.containers_storage, storages(&locations.storages)),
+        repositories: or(&args.ostree_repo, locations.repositories),
+    })
 }
 
 fn extension(args: &ConvertArgs) -> crate::error::Result<Extension> {

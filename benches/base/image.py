@@ -2,10 +2,11 @@
 
 image.py DIR GB CONTEXTS
 
-DIR/data becomes docker-registry's storage: base/one and base/two are images of two extensions of
-the same base, base/plain is the first without labels and annotations, so that nothing says what is
-where. CONTEXTS is the base's file_contexts. The commit is made by ostree; its layers are written as
-ostree-ext does, since Debian has no tool for that. Contents do not compress, and gzip stores them.
+DIR/repo becomes a repository with the base's commit, and DIR/data docker-registry's storage:
+base/one and base/two are images of two extensions of the same base, base/plain is the first without
+labels and annotations, so that nothing says what is where. CONTEXTS is the base's file_contexts. The
+commit is made by ostree; its layers are written as ostree-ext does, since Debian has no tool for
+that. Contents do not compress, and gzip stores them.
 """
 
 import gzip
@@ -199,10 +200,7 @@ for group in groups:
     for package in group:
         for entry in contents_of.get(package, []):
             content(layer, *entry)
-            if entry[3] is None:
-                os.unlink(os.path.join(repo, "objects", object_name(entry[1], "file")))
     base.append((*layer.finish(), ",".join(group)))
-shutil.rmtree(repo)
 shutil.rmtree(root, ignore_errors=True)
 
 for name, labelled, program in [("one", True, b"1"), ("two", True, b"2"), ("plain", False, b"1")]:

@@ -3,8 +3,8 @@
 #
 #   benches/base/price.sh DIR GB CONTEXTS      the table of docs/performance.md
 #
-# CONTEXTS is a file_contexts. Needs docker-registry (target/tools will do), ostree, python3 and a
-# release build; DIR takes twice the base.
+# CONTEXTS is a file_contexts. Needs docker-registry (target/tools will do), ostree, skopeo, python3,
+# root and a release build; DIR takes four times the base.
 set -euo pipefail
 dir=$1 size=$2 contexts=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,6 +45,14 @@ row 'first extension' one --cache-dir "$dir/cache"
 row 'second extension of the same base' two --cache-dir "$dir/cache"
 row 'first again, without a cache' one --no-cache
 row 'first, labels of another policy' one --no-cache --selinux none
+row 'first, its commit in a repository here' one --no-cache --ostree-repo "$dir/repo"
+if [ ! -d "$dir/storage" ]; then
+    # The mounts of the driver go with their namespace.
+    unshare -m skopeo copy -q --insecure-policy --src-tls-verify=false \
+        docker://127.0.0.1:5099/base/plain:1.tool \
+        "containers-storage:[overlay@$dir/storage+$dir/storage.run]localhost/base:1"
+fi
+row 'first, its layers in a storage here, all read' plain --no-cache --containers-storage "$dir/storage"
 row 'first, where nothing says what is where' plain --cache-dir "$dir/cache"
 row 'the same again' plain --cache-dir "$dir/cache"
 du -sh "$dir/cache" | awk '{ print "cache: " $1 }'

@@ -7,7 +7,7 @@
 //! - os-release is what one of the layers has as a file's contents.
 //! - Other compression of a layer, and an empty layer anywhere, change nothing.
 
-use oci2sysext::base::{self, Base, Query, os_release};
+use oci2sysext::base::{self, Base, Query, Sources, os_release};
 use oci2sysext::error::Error;
 use oci2sysext::layer::{self, Fate, LayerOptions};
 use oci2sysext::limits::Limits;
@@ -50,7 +50,7 @@ fn read(layers: &[Vec<u8>], pack: fn(&[u8]) -> Layer) -> Result<Base, Error> {
         lower_layers,
         policy: true,
         ostree: None,
-        cache: None,
+        sources: Sources::default(),
         limits: &limits,
     };
     base::read(&query, &mut |place: usize| Ok(pack(&layers[place]).blob()))

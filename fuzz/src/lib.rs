@@ -41,10 +41,13 @@ pub mod reference;
 pub mod registries_conf;
 pub mod registries_d;
 pub mod repairs;
+pub mod repository;
 pub mod scan;
 pub mod signature;
 pub mod soname;
 pub mod stack;
+pub mod storage;
+pub mod tar_split;
 pub mod toc;
 pub mod trust_root;
 
@@ -69,5 +72,6 @@ macro_rules! targets {
 targets! {
     base, bundle, certificate, decompress, digest, documents, erofs, explain, file_contexts, json,
     layer, listing, os_release, ostree, policy_json, policy_module, public_key, reference, registries_conf,
-    registries_d, repairs, scan, signature, soname, stack, toc, trust_root,
+    registries_d, repairs, repository, scan, signature, soname, stack, storage, tar_split, toc,
+    trust_root,
 }

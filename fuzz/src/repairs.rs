@@ -7,7 +7,7 @@
 //! - An account that is added is never root's.
 //! - What is in a file of passwords alone is nowhere in the extension.
 
-use oci2sysext::base::{self, Query};
+use oci2sysext::base::{self, Query, Sources};
 use oci2sysext::error::Error;
 use oci2sysext::layer::{self, LayerOptions};
 use oci2sysext::limits::Limits;
@@ -119,7 +119,7 @@ fn convert(tar: &[u8]) -> Result<Sysext<Vec<u8>>, Error> {
         lower_layers: 1,
         policy: false,
         ostree: None,
-        cache: None,
+        sources: Sources::default(),
         limits: &limits,
     };
     let base = base::read(&query, &mut |_: usize| Ok::<_, Error>(Layer::tar(&lower).blob()))?;

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
     }
     let mut kept = BTreeSet::new();
     for entry in tree.tree.walk() {
-        if let Content::Regular(Stored::Sunk { .. }) = entry.inode.content {
+        if let Content::Regular(Stored::Sunk(_)) = entry.inode.content {
             kept.insert(entry.ino);
         }
         let is_wanted = fate(&entry.path) != Fate::Drop;

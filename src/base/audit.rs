@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::Cache;
+use super::Sources;
 use super::layers::{Layers, Listings};
 use super::ostree;
 use super::record::TEXT_FILES;
@@ -57,10 +57,10 @@ impl<'a, L: Layers> Audit<'a, L> {
         layers: &'a mut L,
         count: usize,
         is_ostree: bool,
-        cache: Option<&'a Cache>,
+        sources: Sources<'a>,
         limits: &'a Limits,
     ) -> Self {
-        Self { listings: Listings::new(layers, cache, limits), layers: count, is_ostree, limits }
+        Self { listings: Listings::new(layers, sources, limits), layers: count, is_ostree, limits }
     }
 
     /// What hosts have of the base at these paths, and all that they have of it below `covers`;

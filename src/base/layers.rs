@@ -1,19 +1,23 @@
-//! The lower layers as listings: from the cache, by a table of contents, or made of the whole layer.
+//! The lower layers as listings: from the cache, by a table of contents, or made of the whole layer,
+//! which may be in a storage of this host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::Error;
 use super::cache::Cache;
+use super::copies::Copies;
 use super::listing::{Builder, Key, Listing};
 use super::record::{Entry, Record};
+use super::storage::Archive;
 use super::toc::{Announced, Place, Toc};
-use super::whole::{self, Missing};
+use super::whole::{self, Missing, Whole};
+use super::{Error, Sources};
 use crate::layer::{self, ScanError};
 use crate::limits::Limits;
-use crate::verify::{Blob, LayerDescriptor, Verified};
+use crate::verify::{Blob, LayerCopy, LayerDescriptor, Verified};
 
 /// Where the lower layers come from; each is named by its place in the image, 0 the lowest.
 pub trait Layers {
@@ -55,18 +59,26 @@ where
 pub struct Listings<'a, L> {
     layers: &'a mut L,
     cache: Option<&'a Cache>,
+    copies: Option<&'a Copies>,
     limits: &'a Limits,
     made: BTreeMap<usize, Listing>,
+    /// Layers that were looked for in the storages of this host; none where that is of no use.
+    copied: BTreeMap<usize, Option<Arc<Verified<LayerCopy<Archive>>>>>,
     /// Where tables of contents say that files are; none for tables that are of no use.
     places: BTreeMap<usize, Option<Arc<Places>>>,
 }
 
 type Places = BTreeMap<Vec<u8>, Place>;
 
+/// Makes a listing of a whole layer.
+type Make<'m> = dyn Fn(Whole<'_>, &Limits) -> Result<Listing, ScanError<Error>> + 'm;
+
 impl<'a, L: Layers> Listings<'a, L> {
     /// None was asked for.
-    pub fn new(layers: &'a mut L, cache: Option<&'a Cache>, limits: &'a Limits) -> Self {
-        Self { layers, cache, limits, made: BTreeMap::new(), places: BTreeMap::new() }
+    pub fn new(layers: &'a mut L, sources: Sources<'a>, limits: &'a Limits) -> Self {
+        let Sources { cache, copies } = sources;
+        let (made, copied, places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { layers, cache, copies, limits, made, copied, places }
     }
 
     /// What the image says of a layer.
@@ -97,8 +109,7 @@ impl<'a, L: Layers> Listings<'a, L> {
         let listing = if let Some(entries) = self.entries(index, announced)? {
             listing_of(entries, key).map_err(|error| Error::Listing(error.into()))?
         } else {
-            let blob = self.layers.blob(index)?;
-            whole::listing(&blob, key, self.limits).map_err(failure::<L::Error>)?
+            self.of_whole(index, &|layer, limits| whole::listing(layer, key, limits))?
         };
         self.keep(&listing);
         Ok(listing)
@@ -150,10 +161,47 @@ impl<'a, L: Layers> Listings<'a, L> {
         if let Some((toc, places)) = announced.zip(places) {
             return self.contents_by_toc(index, toc, &places, paths, missing);
         }
-        let blob = self.layers.blob(index)?;
+        self.get(index)?;
+        // Taken out, because the layer is looked for meanwhile.
+        let listing = self.made.remove(&index).ok_or(Error::NoLayers)?;
+        let more = self.of_whole(index, &|layer, limits| {
+            whole::with_contents(&listing, layer, missing.clone(), limits)
+        });
+        self.made.insert(index, listing);
+        more
+    }
+
+    /// What is made of a whole layer: of a copy on this host, else of what its source has. Nobody
+    /// can tell which of them it was.
+    fn of_whole(&mut self, index: usize, make: &Make<'_>) -> Result<Listing, L::Error> {
         let limits = self.limits;
-        let more = whole::with_contents(self.get(index)?, &blob, missing, limits);
-        more.map_err(failure::<L::Error>)
+        if let Some(copy) = self.copy(index) {
+            match make(Whole::Copy(&copy), limits) {
+                Ok(listing) => return Ok(listing),
+                // Whatever it is, if it is about the layer, its source has it, too.
+                Err(ScanError::Layer(error)) => self.refuse(index, &copy, &error),
+                Err(ScanError::Visitor(error)) => self.refuse(index, &copy, &error),
+            }
+        }
+        let blob = self.layers.blob(index)?;
+        make(Whole::Blob(&blob), limits).map_err(failure::<L::Error>)
+    }
+
+    fn refuse(&mut self, index: usize, copy: &LayerCopy<Archive>, problem: &dyn Display) {
+        if let Some(copies) = self.copies {
+            copies.refuse(&copy.layer, problem);
+        }
+        self.copied.insert(index, None);
+    }
+
+    /// The copy of a layer on this host, if there is one and it has the right bytes.
+    fn copy(&mut self, index: usize) -> Option<Arc<Verified<LayerCopy<Archive>>>> {
+        if !self.copied.contains_key(&index) {
+            let layer = self.layers.descriptor(index);
+            let found = self.copies.zip(layer).and_then(|(it, layer)| it.layer(layer, self.limits));
+            self.copied.insert(index, found.map(Arc::new));
+        }
+        self.copied.get(&index).cloned().flatten()
     }
 
     fn announced(&self, index: usize) -> Option<Announced> {

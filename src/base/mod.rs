@@ -3,10 +3,14 @@
 
 pub mod accounts;
 mod audit;
+mod beneath;
 pub mod boundary;
 mod cache;
+mod commit;
+mod copies;
 mod error;
 mod follow;
+mod gvariant;
 mod layers;
 mod links;
 mod listing;
@@ -16,7 +20,10 @@ pub mod ostree;
 pub mod policy;
 mod read;
 pub mod record;
+pub mod repository;
 mod soname;
+pub mod storage;
+pub mod tar_split;
 pub mod toc;
 mod view;
 mod whole;
@@ -25,6 +32,7 @@ pub use accounts::Accounts;
 pub use audit::{Audit, Hidden, HiddenKind};
 pub use boundary::Boundary;
 pub use cache::Cache;
+pub use copies::{Copies, Places};
 pub use error::Error;
 pub use layers::{Layers, Listings};
 pub use listing::{Key, Listing};
@@ -39,6 +47,16 @@ use std::collections::BTreeMap;
 
 use crate::selinux::PolicyFiles;
 use crate::tree::Stat;
+
+/// Where a base is looked for before its layers are fetched. What is found there is never anything
+/// else than what they have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// Listings of layers that were read before.
+    pub cache: Option<&'a Cache>,
+    /// Copies on this host.
+    pub copies: Option<&'a Copies>,
+}
 
 /// What an extension needs to know of its base. Only [`read`] makes one, from verified layers:
 ///

@@ -8,20 +8,20 @@
 //! commit by its checksum, the commit the root, and each directory what is in it, so that nothing
 //! but what was signed is believed.
 //!
-//! Objects are `GVariant`s: members of variable size end where an offset at the end of their
-//! container says (`GVariant` specification, 2.5). A commit is `(a{sv}aya(say)sstayay)`, a directory
-//! `(a(say)a(sayay))`: files with their checksums, directories with those of their contents and of
-//! their metadata.
+//! Objects are `GVariant`s. A commit is `(a{sv}aya(say)sstayay)`, a directory `(a(say)a(sayay))`:
+//! files with their checksums, directories with those of their contents and of their metadata, which
+//! are `(uuua(ayay))`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
+use super::gvariant::{self, Tuple, array, string};
 use super::listing::Listing;
-use super::record::{Entry, EntryKind, Record, Regular};
+use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::{Error, policy};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::tree::{is_within, join, split};
+use crate::tree::{Stat, is_within, join, split};
 
 /// What of the layers is not of the commit.
 pub(super) const SYSROOT: &[u8] = b"sysroot";
@@ -144,6 +144,54 @@ impl Objects {
         Ok(objects.into_iter().collect())
     }
 
+    /// Those of a commit that `read` gives by checksum and kind: its own, and those of all its
+    /// directories and their metadata.
+    ///
+    /// # Errors
+    /// Those of `read`; the commit is not what it should be.
+    pub(super) fn load<E: From<Unusable>>(
+        commit: &str,
+        limits: &Limits,
+        read: &mut dyn FnMut(Digest, &'static str) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, E> {
+        let mut objects = Self::default();
+        let mut left = limits.text_file.saturating_mul(TEXT_FILES);
+        let mut load = |objects: &mut Self, digest, kind| -> Result<(), E> {
+            if let hash_map::Entry::Vacant(place) = objects.0.entry(digest) {
+                let bytes = read(digest, kind)?;
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                left = left.checked_sub(length).ok_or(Unusable::Limit("text-file"))?;
+                place.insert(bytes);
+            }
+            Ok(())
+        };
+        let commit = checksum_of(commit)?;
+        load(&mut objects, commit, "commit")?;
+        let (root, metadata) = root(objects.get(commit)?)?;
+        load(&mut objects, metadata, "dirmeta")?;
+        let mut waiting = vec![root];
+        while let Some(digest) = waiting.pop() {
+            if objects.0.contains_key(&digest) {
+                continue;
+            }
+            load(&mut objects, digest, "dirtree")?;
+            let below: Vec<_> = Directory::parse(objects.get(digest)?)?
+                .directories
+                .into_iter()
+                .map(|(_, contents, metadata)| (contents, metadata))
+                .collect();
+            for (contents, metadata) in below {
+                load(&mut objects, metadata, "dirmeta")?;
+                waiting.push(contents);
+            }
+        }
+        Ok(objects)
+    }
+
+    fn get(&self, digest: Digest) -> Result<&[u8], Unusable> {
+        self.0.get(&digest).map(Vec::as_slice).ok_or(Unusable::Missing(digest))
+    }
+
     /// The files and symlinks of a commit that are `wanted` by their paths.
     ///
     /// # Errors
@@ -154,33 +202,63 @@ impl Objects {
         limits: &Limits,
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Vec<File>, Unusable> {
-        let commit = format!("sha256:{commit}").parse().map_err(|_| Unusable::Label)?;
-        let object = |digest: Digest| self.0.get(&digest).ok_or(Unusable::Missing(digest));
-        let root = root(object(commit)?)?;
         let mut found = Vec::new();
-        let mut waiting = vec![(Vec::new(), root, 0)];
+        self.walk(commit, limits, &mut |path, named| {
+            let Named::File(checksum) = named else { return Ok(true) };
+            let wanted = wanted(path);
+            if wanted {
+                found.push(File { path: path.to_vec(), object: object_path(checksum) });
+            }
+            Ok(wanted)
+        })?;
+        Ok(found)
+    }
+
+    /// The directories of a commit, each after its parent, with the metadata that layers have for
+    /// them.
+    ///
+    /// # Errors
+    /// As for [`Self::files`]; their metadata are not there.
+    pub(super) fn directories(
+        &self,
+        commit: &str,
+        limits: &Limits,
+    ) -> Result<Vec<(Vec<u8>, Stat)>, Unusable> {
+        let mut found = Vec::new();
+        self.walk(commit, limits, &mut |path, named| {
+            let Named::Directory(metadata) = named else { return Ok(false) };
+            found.push((path.to_vec(), directory_stat(self.get(metadata)?)?));
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Shows every path of a commit to `visit`.
+    fn walk(&self, commit: &str, limits: &Limits, visit: &mut Visit<'_>) -> Result<(), Unusable> {
+        let (root, metadata) = root(self.get(checksum_of(commit)?)?)?;
         let (mut entries, mut names) = (0_u64, 0_u64);
-        let mut spend = |path: Vec<u8>| {
-            names = names.saturating_add(u64::try_from(path.len()).unwrap_or(u64::MAX));
-            if names > limits.names { Err(Unusable::Limit("names")) } else { Ok(path) }
+        let mut show = |path: &[u8], named| {
+            if visit(path, named)? {
+                names = names.saturating_add(u64::try_from(path.len()).unwrap_or(u64::MAX));
+            }
+            if names > limits.names { Err(Unusable::Limit("names")) } else { Ok(()) }
         };
+        show(b"", Named::Directory(metadata))?;
+        let mut waiting = vec![(Vec::new(), root, 0)];
         while let Some((parent, digest, depth)) = waiting.pop() {
             if depth >= limits.depth {
                 return Err(Unusable::Limit("depth"));
             }
-            let directory = Directory::parse(object(digest)?)?;
+            let directory = Directory::parse(self.get(digest)?)?;
             let count = directory.files.len() + directory.directories.len();
             entries = entries.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             if entries > limits.entries {
                 return Err(Unusable::Limit("entries"));
             }
             for (name, checksum) in directory.files {
-                let path = path(&parent, name, limits)?;
-                if wanted(&path) {
-                    found.push(File { path: spend(path)?, object: object_path(checksum) });
-                }
+                show(&path(&parent, name, limits)?, Named::File(checksum))?;
             }
-            for (name, contents) in directory.directories {
+            for (name, contents, metadata) in directory.directories {
                 // What layers have there is the repository itself.
                 if parent.is_empty() && name == SYSROOT {
                     continue;
@@ -189,11 +267,35 @@ impl Objects {
                 if parent.is_empty() && name == b"etc" {
                     return Err(Unusable::Name);
                 }
-                waiting.push((spend(path(&parent, name, limits)?)?, contents, depth + 1));
+                let path = path(&parent, name, limits)?;
+                show(&path, Named::Directory(metadata))?;
+                waiting.push((path, contents, depth + 1));
             }
         }
-        Ok(found)
+        Ok(())
     }
+}
+
+/// What a path of a commit is, by its checksum: for a directory, that of its metadata.
+enum Named {
+    File(Digest),
+    Directory(Digest),
+}
+
+/// Gets each path of a commit; says whether it keeps it.
+type Visit<'v> = dyn FnMut(&[u8], Named) -> Result<bool, Unusable> + 'v;
+
+/// The checksum that a label names.
+pub(super) fn checksum_of(label: &str) -> Result<Digest, Unusable> {
+    format!("sha256:{label}").parse().map_err(|_| Unusable::Label)
+}
+
+/// The metadata of a directory, as ostree-ext writes them into layers: without a time, and without
+/// extended attributes.
+fn directory_stat(bytes: &[u8]) -> Result<Stat, Unusable> {
+    let number = |at| gvariant::number(bytes, at).ok_or(Unusable::Variant("metadata"));
+    let mode = u16::try_from(number(8)? & 0o7777).map_err(|_| Unusable::Variant("metadata"))?;
+    Ok(Stat { uid: number(0)?, gid: number(4)?, mode, ..Stat::default() })
 }
 
 /// The path that layers have for a path of a commit: `usr/etc` is `etc` there.
@@ -215,132 +317,63 @@ fn object_path(checksum: Digest) -> Vec<u8> {
     [OBJECTS, first.as_bytes(), b"/", rest.as_bytes(), b".file"].concat()
 }
 
-/// The checksum of the root directory of a commit.
-fn root(commit: &[u8]) -> Result<Digest, Unusable> {
-    const WHAT: &str = "commit";
-    // Members 0 to 4 and 6 have an offset; 5 is a number of eight bytes.
-    let tuple = Tuple::new(commit, 6, WHAT)?;
-    let after_number = tuple.end(4)?.checked_next_multiple_of(8).and_then(|at| at.checked_add(8));
-    let start = after_number.ok_or(Unusable::Variant(WHAT))?;
-    checksum(tuple.bytes.get(start..tuple.end(5)?), WHAT)
+/// The checksum of the file whose object has a path.
+pub(super) fn object_checksum(path: &[u8]) -> Option<Digest> {
+    let name = path.strip_prefix(OBJECTS)?.strip_suffix(b".file")?;
+    let hex: Vec<u8> = name.iter().copied().filter(|&byte| byte != b'/').collect();
+    format!("sha256:{}", std::str::from_utf8(&hex).ok()?).parse().ok()
+}
+
+/// The checksums of the root directory of a commit and of its metadata.
+fn root(commit: &[u8]) -> Result<(Digest, Digest), Unusable> {
+    let find = || {
+        // Members 0 to 4 and 6 have an offset; 5 is a number of eight bytes.
+        let tuple = Tuple::new(commit, 6)?;
+        let start = tuple.end(4)?.checked_next_multiple_of(8)?.checked_add(8)?;
+        let end = tuple.end(5)?;
+        let members = tuple.members();
+        Some((checksum(members.get(start..end)?)?, checksum(members.get(end..)?)?))
+    };
+    find().ok_or(Unusable::Variant("commit"))
 }
 
 /// What a directory names.
 struct Directory<'o> {
     files: Vec<(&'o [u8], Digest)>,
-    /// With the checksums of their contents.
-    directories: Vec<(&'o [u8], Digest)>,
+    /// With the checksums of their contents and of their metadata.
+    directories: Vec<(&'o [u8], Digest, Digest)>,
 }
 
 impl<'o> Directory<'o> {
     fn parse(bytes: &'o [u8]) -> Result<Self, Unusable> {
-        const WHAT: &str = "directory";
-        let bad = || Unusable::Variant(WHAT);
-        let tuple = Tuple::new(bytes, 1, WHAT)?;
-        let (files, directories) =
-            tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
-        let files = array(files, WHAT)?.into_iter().map(|file| {
-            let tuple = Tuple::new(file, 1, WHAT)?;
-            let (name, digest) = tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
-            Ok((string(name, WHAT)?, checksum(Some(digest), WHAT)?))
+        Self::find(bytes).ok_or(Unusable::Variant("directory"))
+    }
+
+    fn find(bytes: &'o [u8]) -> Option<Self> {
+        let tuple = Tuple::new(bytes, 1)?;
+        let (files, directories) = tuple.members().split_at_checked(tuple.end(0)?)?;
+        let files = array(files)?.into_iter().map(|file| {
+            let tuple = Tuple::new(file, 1)?;
+            let (name, digest) = tuple.members().split_at_checked(tuple.end(0)?)?;
+            Some((string(name)?, checksum(digest)?))
         });
-        let directories = array(directories, WHAT)?.into_iter().map(|directory| {
-            let tuple = Tuple::new(directory, 2, WHAT)?;
-            let (name, digests) =
-                tuple.members().split_at_checked(tuple.end(0)?).ok_or_else(bad)?;
-            let (contents, metadata) = digests.split_at_checked(32).ok_or_else(bad)?;
-            if tuple.end(1)? != name.len() + contents.len() || metadata.len() != 32 {
-                return Err(bad());
-            }
-            Ok((string(name, WHAT)?, checksum(Some(contents), WHAT)?))
+        let directories = array(directories)?.into_iter().map(|directory| {
+            let tuple = Tuple::new(directory, 2)?;
+            let (name, digests) = tuple.members().split_at_checked(tuple.end(0)?)?;
+            let (contents, metadata) = digests.split_at_checked(32)?;
+            let is_right = tuple.end(1)? == name.len() + contents.len();
+            let (contents, metadata) = (checksum(contents)?, checksum(metadata)?);
+            is_right.then_some((string(name)?, contents, metadata))
         });
-        Ok(Self {
-            files: files.collect::<Result<_, _>>()?,
-            directories: directories.collect::<Result<_, _>>()?,
+        Some(Self {
+            files: files.collect::<Option<_>>()?,
+            directories: directories.collect::<Option<_>>()?,
         })
     }
 }
 
-fn string<'o>(bytes: &'o [u8], what: &'static str) -> Result<&'o [u8], Unusable> {
-    match bytes.split_last() {
-        Some((0, text)) if !text.contains(&0) => Ok(text),
-        _ => Err(Unusable::Variant(what)),
-    }
-}
-
-fn checksum(bytes: Option<&[u8]>, what: &'static str) -> Result<Digest, Unusable> {
-    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Digest::from_bytes).ok_or(Unusable::Variant(what))
-}
-
-/// A tuple, whose offsets are behind its members, that of the first one last.
-struct Tuple<'o> {
-    bytes: &'o [u8],
-    offsets: usize,
-    size: usize,
-    what: &'static str,
-}
-
-impl<'o> Tuple<'o> {
-    fn new(bytes: &'o [u8], offsets: usize, what: &'static str) -> Result<Self, Unusable> {
-        let size = offset_size(bytes.len());
-        if bytes.len() < offsets * size {
-            return Err(Unusable::Variant(what));
-        }
-        Ok(Self { bytes, offsets, size, what })
-    }
-
-    /// All bytes but the offsets.
-    fn members(&self) -> &'o [u8] {
-        let end = self.bytes.len() - self.offsets * self.size;
-        self.bytes.get(..end).unwrap_or_default()
-    }
-
-    /// Where a member ends that has an offset.
-    fn end(&self, number: usize) -> Result<usize, Unusable> {
-        let at = self.bytes.len() - (number + 1) * self.size;
-        offset(self.bytes.get(at..at + self.size), self.members().len(), self.what)
-    }
-}
-
-/// The elements of an array, whose offsets are behind them, in order.
-fn array<'o>(bytes: &'o [u8], what: &'static str) -> Result<Vec<&'o [u8]>, Unusable> {
-    let bad = || Unusable::Variant(what);
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let size = offset_size(bytes.len());
-    let last = bytes.len().checked_sub(size).ok_or_else(bad)?;
-    let end = offset(bytes.get(last..), bytes.len(), what)?;
-    let (elements, offsets) = bytes.split_at_checked(end).ok_or_else(bad)?;
-    if !offsets.len().is_multiple_of(size) {
-        return Err(bad());
-    }
-    let mut start = 0;
-    let mut found = Vec::with_capacity(offsets.len() / size);
-    for end in offsets.chunks_exact(size) {
-        let end = offset(Some(end), elements.len(), what)?;
-        found.push(elements.get(start..end).ok_or_else(bad)?);
-        start = end;
-    }
-    Ok(found)
-}
-
-/// How many bytes an offset in a container has.
-fn offset_size(length: usize) -> usize {
-    match length {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => 8,
-    }
-}
-
-fn offset(bytes: Option<&[u8]>, maximum: usize, what: &'static str) -> Result<usize, Unusable> {
-    let value =
-        bytes.unwrap_or_default().iter().rev().fold(0_u64, |n, &byte| n << 8 | u64::from(byte));
-    let value = usize::try_from(value).ok().filter(|&value| value <= maximum);
-    value.filter(|_| bytes.is_some()).ok_or(Unusable::Variant(what))
+fn checksum(bytes: &[u8]) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest::from_bytes)
 }
 
 #[cfg(test)]
@@ -403,6 +436,57 @@ mod tests {
         let expected =
             format!("sysroot/ostree/repo/objects/{}/{}.file", &digest[..2], &digest[2..]);
         assert_eq!(object_path(Digest::of(b"contents")), expected.as_bytes());
+    }
+
+    /// A commit whose root and directory have these metadata.
+    fn with_metadata(metadata: &[u8]) -> Vec<Vec<u8>> {
+        let tree = directory(&[], &[]);
+        let name = tuple(b"usr", &[Digest::of(&tree), Digest::of(metadata)]);
+        let root = [array(&[name]), vec![0]].concat();
+        let mut commit = commit(Digest::of(&root));
+        commit[48..80].copy_from_slice(Digest::of(metadata).as_bytes());
+        vec![commit, root, tree, metadata.to_vec()]
+    }
+
+    fn directories(objects: &[Vec<u8>], limits: &Limits) -> Result<Vec<(Vec<u8>, Stat)>, Unusable> {
+        let label = Digest::of(&objects[0]).hex();
+        let kinds = ["commit", "dirtree", "dirtree", "dirmeta"];
+        let objects = Objects::load::<Unusable>(&label, limits, &mut |digest, kind| {
+            let found = objects.iter().zip(kinds).find(|(it, _)| Digest::of(it) == digest);
+            let (bytes, expected) = found.ok_or(Unusable::Missing(digest))?;
+            assert_eq!(kind, expected);
+            Ok(bytes.clone())
+        })?;
+        objects.directories(&label, limits)
+    }
+
+    #[test]
+    fn directories_have_their_metadata_and_no_time() {
+        let metadata = [&[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0x43, 0xed][..], b"user.a\0v\x07\x09"];
+        let objects = with_metadata(&metadata.concat());
+        let stat = Stat { uid: 1, gid: 2, mode: 0o1755, ..Stat::default() };
+        let expected = [b"".as_slice(), b"usr"].map(|path| (path.to_vec(), stat.clone()));
+        let limits = Limits::default();
+        assert_eq!(directories(&objects, &limits).unwrap(), expected);
+        let few = Limits { text_file: 10, ..limits.clone() };
+        let short = with_metadata(&[0; 11]);
+        for (found, expected) in [
+            (directories(&objects, &few), "found more than the limit text-file allows".to_owned()),
+            (directories(&short, &limits), "found a bad metadata".to_owned()),
+            (
+                directories(&objects[..3], &limits),
+                format!("found no object {}", Digest::of(&objects[3])),
+            ),
+        ] {
+            assert_eq!(found.unwrap_err().to_string(), expected);
+        }
+        let path = object_path(Digest::of(b"x"));
+        assert_eq!(object_checksum(&path), Some(Digest::of(b"x")));
+        for other in
+            [&path[..path.len() - 1], &path[1..], b"", b"sysroot/ostree/repo/objects/.file"]
+        {
+            assert_eq!(object_checksum(other), None);
+        }
     }
 
     /// Objects that are missing, others, no `GVariant`s of their types, or that say what no layer

@@ -1,13 +1,14 @@
 //! Reading a base: which paths are asked of the lower layers, and what is made of the answers.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
-use super::cache::Cache;
+use super::commit;
 use super::follow::{Step, follow};
 use super::layers::{Layers, Listings};
 use super::ostree::{self, Objects, OstreeLabels};
 use super::view::{Kind, Seen, View, Wants};
-use super::{Accounts, Base, BaseKind, BasePath, Error, accounts, os_release, policy};
+use super::{Accounts, Base, BaseKind, BasePath, Error, Sources, accounts, os_release, policy};
 use crate::layer::{LayerTree, Stored};
 use crate::limits::Limits;
 use crate::selinux::PolicyFiles;
@@ -68,8 +69,8 @@ pub struct Query<'a, C> {
     pub policy: bool,
     /// The ostree commit that the base is of, if the image says so.
     pub ostree: Option<OstreeLabels<'a>>,
-    /// Where listings of layers are kept.
-    pub cache: Option<&'a Cache>,
+    /// Where the layers are looked for before they are fetched.
+    pub sources: Sources<'a>,
     /// How much is read.
     pub limits: &'a Limits,
 }
@@ -102,7 +103,7 @@ pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, 
     for path in OS_RELEASE {
         wants.contents(path.as_bytes());
     }
-    let mut listings = Listings::new(layers, query.cache, query.limits);
+    let mut listings = Listings::new(layers, query.sources, query.limits);
     for _ in 0..ROUNDS {
         let view = look(wants, query, &mut listings)?;
         match assemble(&view, query) {
@@ -140,22 +141,39 @@ fn look<'a, C, L: Layers>(
 
 /// A view of all layers, or of those of an ostree commit that are needed.
 fn merge<'a, C, L: Layers>(
-    wants: Wants<'a>,
+    mut wants: Wants<'a>,
     query: &Query<'a, C>,
     listings: &mut Listings<'_, L>,
 ) -> Result<View<'a>, L::Error> {
-    let mut view = View::new(wants, query.limits);
+    let limits = query.limits;
     if let Some((commit, last)) = commit(query, listings) {
-        for index in (last + 1..query.lower_layers).rev() {
-            view.add(listings.get(index)?, index)?;
+        let above = last + 1..query.lower_layers;
+        if let Some(local) = query.sources.copies.and_then(|copies| copies.commit(commit, limits)) {
+            let mut view = stacked(wants, above.clone(), limits, listings)?;
+            if commit::add(&mut view, &local, limits)? {
+                return Ok(view);
+            }
+            wants = view.into_wants();
         }
-        if add_commit(&mut view, commit, last, query.limits, listings)? {
+        let mut view = stacked(wants, above, limits, listings)?;
+        if add_commit(&mut view, commit, last, limits, listings)? {
             return Ok(view);
         }
         // The layers say what the commit does not.
-        view = View::new(view.into_wants(), query.limits);
+        wants = view.into_wants();
     }
-    for index in (0..query.lower_layers).rev() {
+    stacked(wants, 0..query.lower_layers, limits, listings)
+}
+
+/// A view of some layers.
+fn stacked<'a, L: Layers>(
+    wants: Wants<'a>,
+    layers: Range<usize>,
+    limits: &'a Limits,
+    listings: &mut Listings<'_, L>,
+) -> Result<View<'a>, L::Error> {
+    let mut view = View::new(wants, limits);
+    for index in layers.rev() {
         view.add(listings.get(index)?, index)?;
     }
     Ok(view)

@@ -1,4 +1,4 @@
-//! A listing that is made of a whole layer, and contents that are added to one.
+//! A listing that is made of a whole layer, wherever that is, and contents that are added to one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -6,22 +6,45 @@ use std::ops::ControlFlow;
 
 use super::listing::{Builder, Key, Listing};
 use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
+use super::storage::Archive;
 use super::view::LINK_ROUNDS;
 use super::{Error, is_foreseen};
-use crate::layer::{ScanError, ScanKind, scan};
+use crate::layer::{ScanEnd, ScanError, ScanKind, Visitor, scan, scan_copy};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::verify::{Blob, Verified};
+use crate::verify::{Blob, LayerCopy, Verified};
+
+/// All of a layer.
+#[derive(Clone, Copy)]
+pub(super) enum Whole<'a> {
+    /// As it was fetched.
+    Blob(&'a Verified<Blob>),
+    /// In a storage of this host.
+    Copy(&'a Verified<LayerCopy<Archive>>),
+}
+
+impl Whole<'_> {
+    fn scan(
+        self,
+        limits: &Limits,
+        visit: &mut Visitor<'_, Error>,
+    ) -> Result<ScanEnd, ScanError<Error>> {
+        match self {
+            Self::Blob(blob) => scan(blob, limits, visit),
+            Self::Copy(copy) => scan_copy(copy, limits, visit),
+        }
+    }
+}
 
 /// Makes a listing of a whole layer. It is there only after the layer's digest and `diff_id` were
 /// compared, and every entry was read.
 pub(super) fn listing(
-    blob: &Verified<Blob>,
+    layer: Whole<'_>,
     key: Key,
     limits: &Limits,
 ) -> Result<Listing, ScanError<Error>> {
     let mut builder = Builder::new(key).map_err(damage)?;
-    scan(blob, limits, &mut |entry, contents| {
+    layer.scan(limits, &mut |entry, contents| {
         let wanted = is_foreseen(entry.path);
         builder.scanned(entry, contents, wanted, limits).map_err(Damage::from)?;
         Ok(ControlFlow::Continue(()))
@@ -32,7 +55,7 @@ pub(super) fn listing(
         return Ok(listing);
     }
     let missing = Missing::of(&listing, &targets, limits).map_err(ScanError::Visitor)?;
-    with_contents(&listing, blob, missing, limits)
+    with_contents(&listing, layer, missing, limits)
 }
 
 /// What the hard links lead to whose contents may be asked for: on an ostree base objects (R29).
@@ -73,15 +96,16 @@ fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Erro
 /// A listing with the contents of more of its files.
 pub(super) fn with_contents(
     listing: &Listing,
-    blob: &Verified<Blob>,
+    layer: Whole<'_>,
     mut missing: Missing,
     limits: &Limits,
 ) -> Result<Listing, ScanError<Error>> {
-    let found = missing.read_numbered(blob, limits)?;
+    let found = missing.read_numbered(layer, limits)?;
     listing.with_contents(found, limits).map_err(damage)
 }
 
 /// Files of a layer whose contents its listing lacks.
+#[derive(Clone)]
 pub(super) struct Missing {
     /// The number of each one's last entry, from 1, and the digest of its contents.
     pub files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
@@ -133,13 +157,13 @@ impl Missing {
     /// Reads them from a layer of which the listing was made, until the last of them.
     fn read_numbered(
         &mut self,
-        blob: &Verified<Blob>,
+        layer: Whole<'_>,
         limits: &Limits,
     ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ScanError<Error>> {
         let mut numbers: BTreeSet<u64> = self.files.values().map(|(number, _)| *number).collect();
         let (mut found, mut number) = (BTreeMap::new(), 0_u64);
         if !numbers.is_empty() {
-            scan(blob, limits, &mut |entry, contents| {
+            layer.scan(limits, &mut |entry, contents| {
                 number += 1;
                 if numbers.remove(&number) {
                     let path = entry.path.to_vec();

@@ -13,7 +13,7 @@ use super::hold::Holder;
 use super::name::{Mark, Refusal, mark};
 use super::stack::is_covered;
 use super::{ContentSink, Fate, Flaw, LayerOptions, Problem, SinkError, Stored, Whiteout};
-use crate::tree::{Content, Ino, Inode, Stat, Tree, components, join, split};
+use crate::tree::{Content, Directory, Ino, Inode, Stat, Tree, components, join, split};
 
 /// A tree in the making.
 pub(super) struct Builder<'o, 's, S: ContentSink> {
@@ -142,7 +142,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         };
         let parent =
             self.parent(parent, archive).map_err(|refusal| archive.refuse(refusal, &path))?;
-        let existing = self.tree.directory(parent).and_then(|entries| entries.get(name)).copied();
+        let existing = self.tree.directory(parent).and_then(|entries| entries.get(name));
         let refuse = |flaw: Flaw| archive.refuse(flaw.into(), &path);
         if let Some(existing) = existing {
             return self.again(existing, &kind, stat, fate, offset).map_err(refuse);
@@ -156,7 +156,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
                     Unlinked::Problem(problem) => problem,
                 });
             }
-            Kind::Directory => Content::Directory(BTreeMap::new()),
+            Kind::Directory => Content::Directory(Directory::new()),
             Kind::Symlink(target) => Content::Symlink(target.into()),
             Kind::CharDevice { rdev } => Content::CharDevice { rdev },
             Kind::BlockDevice { rdev } => Content::BlockDevice { rdev },
@@ -216,7 +216,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         let mut so_far = Vec::new();
         for name in components(path) {
             so_far = join(&so_far, name);
-            let existing = self.tree.directory(ino).and_then(|entries| entries.get(name)).copied();
+            let existing = self.tree.directory(ino).and_then(|entries| entries.get(name));
             if let Some(existing) = existing {
                 let content = &self.tree.inode(existing).content;
                 if !matches!(content, Content::Directory(_)) {
@@ -229,7 +229,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             self.check_below(&so_far)?;
             archive.spend_entry()?;
             archive.spend_names(so_far.len())?;
-            let content = Content::Directory(BTreeMap::new());
+            let content = Content::Directory(Directory::new());
             let made = self.add(Inode { stat: Stat::directory(), content }, archive.header_at());
             self.enter(ino, name, made);
             self.implied.insert(made, so_far.clone());
@@ -269,7 +269,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
 
     fn enter(&mut self, parent: Ino, name: &[u8], ino: Ino) {
         if let Some(entries) = self.tree.directory_mut(parent) {
-            entries.insert(name.into(), ino);
+            entries.insert(name, ino);
         }
     }
 
@@ -337,11 +337,10 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             }
             _ => return Ok(()),
         };
-        let size = held.size();
         let content = held
             .store(self.sink)
             .map_err(|error| Unlinked::Problem(Problem::of_held(error, path)))?;
-        self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
+        self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk(content));
         Ok(())
     }
 
@@ -376,7 +375,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             Fate::Keep | Fate::Drop => self
                 .sink
                 .store(size, &mut body)
-                .map(|content| Stored::Sunk { size, content })
+                .map(Stored::Sunk)
                 .map_err(|error| Problem::Sink { path: path.into(), error }),
         };
         if let Some(problem) = body.failure() {

@@ -47,6 +47,21 @@ impl Compression {
         })
     }
 
+    /// Whether stored bytes may become so many: whoever stores little must not cost much.
+    pub(super) fn check_ratio(self, stored: u64, produced: u64, ratio: u64) -> Result<(), Problem> {
+        let allowed = stored.saturating_mul(ratio).max(RATIO_FROM);
+        if self == Self::None || produced <= allowed {
+            return Ok(());
+        }
+        Err(Problem::Limit {
+            limit: "ratio",
+            path: None,
+            found: produced.div_ceil(stored.max(1)),
+            unit: "uncompressed bytes for each stored byte",
+            maximum: ratio,
+        })
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::None => "tar",
@@ -144,16 +159,7 @@ impl<R: Read> Uncompressed<R> {
             });
         }
         let stored = self.spent.stored.saturating_add(self.stored_count());
-        let allowed = stored.saturating_mul(self.ratio).max(RATIO_FROM);
-        if self.compression != Compression::None && produced > allowed {
-            return Err(Problem::Limit {
-                limit: "ratio",
-                path: None,
-                found: produced.div_ceil(stored.max(1)),
-                unit: "uncompressed bytes for each stored byte",
-                maximum: self.ratio,
-            });
-        }
+        self.compression.check_ratio(stored, produced, self.ratio)?;
         Ok(count)
     }
 

@@ -25,9 +25,11 @@ mod zstd;
 pub use build::check_kept;
 pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
-pub use hold::Held;
+pub use hold::{Held, HeldWriter};
 pub(crate) use name::{Mark, mark};
-pub use scan::{ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan};
+pub use scan::{
+    Assembled, ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan, scan_copy, verify_copy,
+};
 pub use sink::{ContentSink, SinkError};
 
 use std::fmt;
@@ -60,13 +62,8 @@ pub enum Fate {
 /// Where the contents of a regular file of a layer are.
 #[derive(Clone, Debug)]
 pub enum Stored<C> {
-    /// In the sink.
-    Sunk {
-        /// Length in bytes.
-        size: u64,
-        /// What the sink gave.
-        content: C,
-    },
+    /// In the sink, which gave this for it.
+    Sunk(C),
     /// Waiting to be classified.
     Held(Arc<Held>),
     /// Gone.

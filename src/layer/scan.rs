@@ -1,15 +1,19 @@
 //! Looking through a lower layer: its entries one after the other, without a tree.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 
+use sha2::{Digest as _, Sha256};
+
 use super::archive::{Archive, Kind, Member};
+use super::decompress::{Compression, Uncompressed};
 use super::name::{Mark, mark};
 use super::stream::Stream;
-use super::{Error, Problem, Spent};
+use super::{BUFFER, Error, Problem, Spent};
 use crate::limits::Limits;
+use crate::oci::Digest;
 use crate::tree::Stat;
-use crate::verify::{Blob, Verified};
+use crate::verify::{self, Blob, CopyHasher, LayerCopy, LayerDescriptor, Verified};
 
 /// One entry of a layer that is looked through.
 #[derive(Debug)]
@@ -104,6 +108,101 @@ pub fn scan<E>(
             let stream = archive.into_inner();
             Err(in_layer(stream.explain(blob, problem)))
         }
+    }
+}
+
+/// An archive that is there in another form, from which its bytes are put together.
+pub trait Assembled {
+    /// The bytes of the archive, from the first on.
+    ///
+    /// # Errors
+    /// Something of it cannot be opened.
+    fn open<'a>(&'a self, limits: &'a Limits) -> io::Result<Box<dyn Read + 'a>>;
+}
+
+/// Takes an archive for the uncompressed bytes of a layer, if all of them have its `diff_id`, and the
+/// layer's own stored bytes would not be refused for what their descriptor says.
+///
+/// # Errors
+/// It has other bytes, cannot be read, or the layer is above a limit.
+pub fn verify_copy<A: Assembled>(
+    archive: A,
+    layer: &Verified<LayerDescriptor>,
+    limits: &Limits,
+) -> Result<Verified<LayerCopy<A>>, Problem> {
+    let compression = Compression::of(&layer.descriptor)?;
+    let (found, maximum) = (layer.descriptor.size, limits.layer_size);
+    if found > maximum {
+        let (limit, unit) = ("layer-size", "stored bytes");
+        return Err(Problem::Limit { limit, path: None, found, unit, maximum });
+    }
+    let mut hasher = CopyHasher::new(layer);
+    let mut bytes = uncompressed(&archive, limits)?;
+    let (mut buffer, mut length) = (vec![0; BUFFER], 0_u64);
+    loop {
+        let count = bytes.read(&mut buffer).map_err(Problem::from_io)?;
+        if count == 0 {
+            break;
+        }
+        length = length.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        compression.check_ratio(found, length, limits.ratio)?;
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    drop(bytes);
+    hasher.finish(archive).map_err(|error| match error {
+        verify::Error::DigestMismatch { found, expected, .. } => {
+            Problem::DiffId { found, expected }
+        }
+        other => Problem::Read(io::Error::other(other)),
+    })
+}
+
+/// The same as [`scan`], of a copy of a layer. It is hashed anew, and read to its end.
+///
+/// # Errors
+/// As for [`scan`]; the copy was changed since it was verified.
+pub fn scan_copy<A: Assembled, E>(
+    copy: &Verified<LayerCopy<A>>,
+    limits: &Limits,
+    visit: &mut Visitor<'_, E>,
+) -> Result<ScanEnd, ScanError<E>> {
+    let LayerCopy { layer, archive } = &**copy;
+    let in_layer = |problem: Problem| ScanError::Layer(problem.in_layer(layer.descriptor.digest));
+    let bytes = uncompressed(archive, limits).map_err(in_layer)?;
+    let bytes = Hashed { bytes, hasher: Sha256::new() };
+    let bytes = BufReader::with_capacity(BUFFER, bytes);
+    let mut archive = Archive::new(bytes, limits, false, Spent::default());
+    let end = walk(&mut archive, visit).map_err(|failure| match failure {
+        Failure::Visitor(error) => ScanError::Visitor(error),
+        Failure::Archive(problem) => in_layer(problem),
+    })?;
+    let mut bytes = archive.into_inner();
+    let rest = io::copy(&mut bytes, &mut io::sink()).map_err(Problem::from_io);
+    rest.map_err(in_layer)?;
+    let found = Digest::from_bytes(bytes.into_inner().hasher.finalize().into());
+    if found == layer.diff_id { Ok(end) } else { Err(in_layer(Problem::Changed { found })) }
+}
+
+/// The bytes of an archive, limited.
+fn uncompressed<'a, A: Assembled>(
+    archive: &'a A,
+    limits: &'a Limits,
+) -> Result<Uncompressed<Box<dyn Read + 'a>>, Problem> {
+    let bytes = archive.open(limits).map_err(Problem::from_io)?;
+    Uncompressed::new(bytes, Compression::None, limits, Spent::default())
+}
+
+/// Bytes that are hashed on their way.
+struct Hashed<R> {
+    bytes: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
     }
 }
 

@@ -14,7 +14,7 @@ use super::build::{Built, Deleted, check_kept};
 use super::hold::Holder;
 use super::{ContentSink, Error, Fate, Flaw, LayerOptions, LayerTree, Problem, Stored, Whiteout};
 use crate::oci::Digest;
-use crate::tree::{Content, Ino, Inode, Stat, Tree, components};
+use crate::tree::{Content, Directory, Ino, Inode, Stat, Tree, components};
 
 /// The layers so far, merged.
 pub(super) struct Stack<C> {
@@ -77,10 +77,10 @@ impl<C: Clone> Stack<C> {
                     *of_directory = origin(from);
                 }
             }
-            for (name, &ino) in upper.directory(from).into_iter().flatten() {
+            for (name, ino) in upper.directory(from).into_iter().flatten() {
                 let next = if upper.directory(ino).is_some() {
                     let there = self.tree.directory(to).and_then(|entries| entries.get(name));
-                    let there = there.copied().filter(|&it| self.tree.directory(it).is_some());
+                    let there = there.filter(|&it| self.tree.directory(it).is_some());
                     let next = there.unwrap_or_else(|| self.add_directory(origin(ino)));
                     pending.push((ino, next));
                     next
@@ -91,14 +91,14 @@ impl<C: Clone> Stack<C> {
                     })
                 };
                 if let Some(entries) = self.tree.directory_mut(to) {
-                    entries.insert(name.clone(), next);
+                    entries.insert(name, next);
                 }
             }
         }
     }
 
     fn add_directory(&mut self, origin: Origin) -> Ino {
-        let content = Content::Directory(BTreeMap::new());
+        let content = Content::Directory(Directory::new());
         let ino = self.tree.add(Inode { stat: Stat::directory(), content });
         self.origins.push(origin);
         self.implied.insert(ino);
@@ -111,7 +111,7 @@ impl<C: Clone> Stack<C> {
             let entries = directory.and_then(|ino| self.tree.directory_mut(ino));
             entries.is_some_and(|entries| {
                 let had_some = !entries.is_empty();
-                entries.clear();
+                *entries = Directory::new();
                 had_some
             })
         } else {
@@ -185,24 +185,24 @@ impl<C: Clone> Stack<C> {
             let was_seen = seen.get_mut(entry.ino.index());
             if !was_seen.is_some_and(|seen| std::mem::replace(seen, true)) && fate == Fate::Drop {
                 late.insert(entry.ino);
-                last.push((entry.ino, entry.path));
+                last.push(entry.ino);
             } else if fate == Fate::Keep && late.contains(&entry.ino) {
                 kept_late.insert(entry.ino);
             } else if fate == Fate::Keep {
-                kept.push((entry.ino, entry.path));
+                kept.push(entry.ino);
             }
         }
-        last.retain(|(ino, _)| kept_late.contains(ino));
-        for (ino, path) in kept.into_iter().chain(last) {
+        last.retain(|ino| kept_late.contains(ino));
+        for ino in kept.into_iter().chain(last) {
             // Another name of the same file has gone before.
             let Content::Regular(Stored::Held(held)) = &self.tree.inode(ino).content else {
                 continue;
             };
-            let size = held.size();
             let content = held.store(sink).map_err(|error| {
+                let path = self.tree.path_of(ino);
                 Problem::of_held(error, &path).in_layer(self.layer(ino, layers))
             })?;
-            self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk { size, content });
+            self.tree.inode_mut(ino).content = Content::Regular(Stored::Sunk(content));
         }
         Ok(self.finish())
     }
@@ -258,7 +258,7 @@ pub(super) fn is_covered<C>(tree: &Tree<C>, path: &[u8]) -> bool {
     for name in components(path) {
         let Some(entries) = tree.directory(ino) else { return true };
         let Some(next) = entries.get(name) else { return false };
-        ino = *next;
+        ino = next;
     }
     tree.directory(ino).is_none()
 }

@@ -46,8 +46,8 @@ fn outside_usr<C>(work: &mut Work<C>, changes: &mut Changes) {
         .directory(Tree::<C>::ROOT)
         .into_iter()
         .flatten()
-        .map(|(name, _)| name.clone())
-        .filter(|name| &**name != b"usr")
+        .map(|(name, _)| name.to_vec())
+        .filter(|name| name != b"usr")
         .collect();
     for name in top {
         let is_directory =

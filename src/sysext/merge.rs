@@ -119,11 +119,11 @@ fn equal_contents<S: ContentSink>(
                 )
                 .map_err(read_error)?
         }
-        (Stored::Sunk { content: a, .. }, Stored::Sunk { content: b, .. }) => a == b,
+        (Stored::Sunk(a), Stored::Sunk(b)) => a == b,
         // Stored bytes cannot be read back; storing equal ones again gives an equal value.
-        (Stored::Held(held), Stored::Sunk { size, content })
-        | (Stored::Sunk { size, content }, Stored::Held(held)) => {
-            held.size() == *size && held.store(sink).map_err(store_error)? == *content
+        (Stored::Held(held), Stored::Sunk(content))
+        | (Stored::Sunk(content), Stored::Held(held)) => {
+            held.store(sink).map_err(store_error)? == *content
         }
         (Stored::Dropped { .. }, _) | (_, Stored::Dropped { .. }) => {
             return Err(Error::ContentsDropped { path: path.to_vec() });

@@ -46,7 +46,9 @@ pub(super) fn run<C>(
         }
         if matches!(content, Content::Directory(_)) {
             let implied = work.implied.contains(&entry.ino);
-            wanted.push((entry.path, entry.ino, implied, of_base));
+            if implied || of_base.is_some() {
+                wanted.push((entry.path, entry.ino, implied, of_base));
+            }
         }
     }
     for (path, ino, implied, of_base) in wanted {

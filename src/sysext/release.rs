@@ -107,7 +107,7 @@ pub(super) fn run<C>(
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
     };
     // A new inode even where there is one: that might have other names.
-    let contents = Stored::Held(Arc::new(Held::new(text.as_bytes().into())));
+    let contents = Stored::Held(Arc::new(Held::from(text.as_bytes().to_vec())));
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);

@@ -1,8 +1,6 @@
 //! The end of the transforms: contents that waited go into the sink, and what nothing names any
 //! more is left behind.
 
-use std::sync::Arc;
-
 use super::Error;
 use crate::layer::{ContentSink, Stored};
 use crate::tree::{Content, Tree};
@@ -15,24 +13,24 @@ pub(super) fn run<S: ContentSink>(
     let mut held = Vec::new();
     for entry in tree.walk() {
         match &entry.inode.content {
-            Content::Regular(Stored::Held(_)) => held.push((entry.path, entry.ino)),
+            Content::Regular(Stored::Held(_)) => held.push(entry.ino),
             Content::Regular(Stored::Dropped { .. }) => {
                 return Err(Error::ContentsDropped { path: entry.path });
             }
             _ => {}
         }
     }
-    for (path, ino) in held {
+    for ino in held {
         let Content::Regular(stored) = &mut tree.inode_mut(ino).content else { continue };
         // Another name of the file may have come first.
         let Stored::Held(held) = stored else { continue };
-        let held = Arc::clone(held);
-        let size = held.size();
-        let content = held.store(sink).map_err(|source| Error::Store { path, source })?;
-        *stored = Stored::Sunk { size, content };
+        match held.store(sink) {
+            Ok(content) => *stored = Stored::Sunk(content),
+            Err(source) => return Err(Error::Store { path: tree.path_of(ino), source }),
+        }
     }
     Ok(tree.map_named(|stored| match stored {
-        Stored::Sunk { content, .. } => Some(content),
+        Stored::Sunk(content) => Some(content),
         Stored::Held(_) | Stored::Dropped { .. } => None,
     }))
 }

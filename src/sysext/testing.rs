@@ -77,8 +77,8 @@ pub fn layer(text: &str) -> LayerTree<Arc<[u8]>> {
 fn stored(path: &[u8], bytes: &[u8]) -> Stored<Arc<[u8]>> {
     let size = u64::try_from(bytes.len()).unwrap();
     match (Fates { state: true, ..Fates::default() }).fate(path) {
-        Fate::Keep => Stored::Sunk { size, content: bytes.into() },
-        Fate::Hold => Stored::Held(Arc::new(Held::new(bytes.into()))),
+        Fate::Keep => Stored::Sunk(bytes.into()),
+        Fate::Hold => Stored::Held(Arc::new(Held::from(bytes.to_vec()))),
         Fate::Drop => Stored::Dropped { size },
     }
 }
@@ -156,8 +156,8 @@ impl Outcome {
     /// One line for each change: rule, what was done, path.
     pub fn changes(&self) -> String {
         let mut text = String::new();
-        for change in &self.changes.changes {
-            let path = String::from_utf8_lossy(&change.path);
+        for change in self.changes.iter() {
+            let path = String::from_utf8_lossy(change.path);
             let rule = change.rule;
             match &change.action {
                 Action::Dropped => writeln!(text, "{rule} dropped {path}"),

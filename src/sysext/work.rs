@@ -48,7 +48,7 @@ impl<C> Work<C> {
         let mut at = Vec::new();
         for name in components(path) {
             at = join(&at, name);
-            let existing = self.tree.directory(ino).and_then(|entries| entries.get(name)).copied();
+            let existing = self.tree.directory(ino).and_then(|entries| entries.get(name));
             let next = if let Some(next) = existing {
                 next
             } else {
@@ -71,7 +71,7 @@ impl<C> Work<C> {
     pub fn add_file(
         &mut self,
         path: &str,
-        contents: Vec<u8>,
+        contents: impl Into<Held>,
         created: Timestamp,
         (rule, reason): (&'static str, String),
         changes: &mut Changes,
@@ -83,7 +83,7 @@ impl<C> Work<C> {
         let (parent, _) = split(path).unwrap_or_default();
         self.ensure_directory(parent)?;
         let stat = Stat { mode: 0o644, mtime: created, ..Stat::default() };
-        let contents = Stored::Held(Arc::new(Held::new(contents.into())));
+        let contents = Stored::Held(Arc::new(contents.into()));
         let ino = self.tree.add(Inode { stat, content: Content::Regular(contents) });
         self.tree.link(path, ino);
         changes.note(path, Action::Added, rule, reason);
@@ -92,8 +92,8 @@ impl<C> Work<C> {
 
     /// Drops a path and all below it.
     pub fn drop_path(&mut self, path: &[u8], rule: Rule, changes: &mut Changes) {
-        for below in subtree(&self.tree, path) {
-            changes.note_dropped(&below, rule.id, rule.reason);
+        for below in self.tree.walk_at(path) {
+            changes.note_dropped(&below.path, rule.id, rule.reason);
         }
         self.tree.remove(path);
     }
@@ -127,10 +127,10 @@ impl<C> Work<C> {
         while let Some((path, ino, target)) = pending.pop() {
             let Some(there) = self.tree.lookup(&target) else {
                 self.tree.link(&target, ino);
-                for below in subtree(&self.tree, &path) {
-                    let rest = below.get(path.len()..).unwrap_or_default();
+                for below in self.tree.walk_at(&path) {
+                    let rest = below.path.get(path.len()..).unwrap_or_default();
                     let to = [&target, rest].concat();
-                    changes.note_moved(&below, &to, rule.id, rule.reason);
+                    changes.note_moved(&below.path, &to, rule.id, rule.reason);
                 }
                 continue;
             };
@@ -138,10 +138,11 @@ impl<C> Work<C> {
                 (self.tree.directory(ino), self.tree.directory(there).is_some());
             if let Some(entries) = entries.filter(|_| there_is_directory) {
                 // The walk is depth first, in order: the last one pushed is the next one.
-                let below = entries.iter().rev();
-                pending.extend(
-                    below.map(|(name, &ino)| (join(&path, name), ino, join(&target, name))),
-                );
+                let first = pending.len();
+                let below = entries.iter();
+                pending
+                    .extend(below.map(|(name, ino)| (join(&path, name), ino, join(&target, name))));
+                pending.get_mut(first..).unwrap_or_default().reverse();
                 if self.implied.contains(&there) {
                     changes.note_moved(&path, &target, rule.id, rule.reason);
                 } else {
@@ -176,20 +177,6 @@ impl<C> Work<C> {
         }
         path
     }
-}
-
-/// A path and all below it, a directory before its entries, in order.
-pub(super) fn subtree<C>(tree: &Tree<C>, path: &[u8]) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    let mut pending: Vec<_> =
-        tree.lookup(path).map(|ino| (path.to_vec(), ino)).into_iter().collect();
-    while let Some((path, ino)) = pending.pop() {
-        if let Some(entries) = tree.directory(ino) {
-            pending.extend(entries.iter().rev().map(|(name, &ino)| (join(&path, name), ino)));
-        }
-        found.push(path);
-    }
-    found
 }
 
 /// Where a symlink leads, by its text alone; never above the root.

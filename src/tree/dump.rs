@@ -35,7 +35,7 @@ pub fn dump<C: DumpContent>(tree: &Tree<C>, out: &mut dyn Write) -> fmt::Result 
         let count = counts.get(entry.ino.index()).copied().unwrap_or(1);
         let nlink = match content {
             Content::Directory(entries) => {
-                let below = entries.values().filter(|&&ino| tree.directory(ino).is_some()).count();
+                let below = entries.inos().filter(|&ino| tree.directory(ino).is_some()).count();
                 2 + below
             }
             _ => usize::try_from(count).unwrap_or(usize::MAX),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Directory;
 use crate::escape::Escaped;
 
 /// The number of an inode in its tree's arena.
@@ -17,12 +18,6 @@ impl Ino {
         self.0 as usize
     }
 }
-
-/// The name of a directory entry: 1 to 255 bytes without `/` and NUL, neither `.` nor `..`.
-pub type Name = Box<[u8]>;
-
-/// What a directory names, in order of the names' bytes.
-pub type Directory = BTreeMap<Name, Ino>;
 
 /// One inode.
 #[derive(Clone, Debug)]
@@ -110,6 +105,7 @@ impl Stat {
 
 /// Seconds and nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(4))]
 pub struct Timestamp {
     /// Seconds.
     pub sec: i64,

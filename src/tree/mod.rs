@@ -3,12 +3,14 @@
 //! `C` says how the contents of a regular file are stored. A hard link is one [`Ino`] under
 //! several names. Directories are sorted by name bytes, so every walk has the same order.
 
+mod directory;
 mod dump;
 mod inode;
 mod walk;
 
+pub use directory::Directory;
 pub use dump::{DumpContent, dump};
-pub use inode::{Content, Directory, Ino, Inode, Name, Stat, Timestamp, Xattrs};
+pub use inode::{Content, Ino, Inode, Stat, Timestamp, Xattrs};
 pub use walk::{Entry, Walk};
 
 /// A file system: its inodes and which of them is the root directory.
@@ -82,13 +84,13 @@ impl<C> Tree<C> {
     /// The inode that a path names. Paths are relative to the root, components joined by `/`;
     /// the empty path is the root. Symlinks are not followed.
     pub fn lookup(&self, path: &[u8]) -> Option<Ino> {
-        components(path).try_fold(Self::ROOT, |ino, name| self.directory(ino)?.get(name).copied())
+        components(path).try_fold(Self::ROOT, |ino, name| self.directory(ino)?.get(name))
     }
 
     /// The entries of the directory that a path names; none if it names no directory.
     pub fn entries(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], Ino)> {
         let directory = self.lookup(path).and_then(|ino| self.directory(ino));
-        directory.into_iter().flatten().map(|(name, &ino)| (&**name, ino))
+        directory.into_iter().flatten()
     }
 
     /// Removes a path and returns the inode it named. The root cannot be removed.
@@ -104,25 +106,41 @@ impl<C> Tree<C> {
         let Some((parent, name)) = split(path) else { return false };
         let Some(parent) = self.lookup(parent) else { return false };
         let Some(directory) = self.directory_mut(parent) else { return false };
-        directory.insert(name.into(), ino);
+        directory.insert(name, ino);
         true
     }
 
     /// Every path of the tree, a directory before its entries, entries in order of their names.
     pub fn walk(&self) -> Walk<'_, C> {
-        Walk::new(self)
+        Walk::new(self, Some((Vec::new(), Self::ROOT)))
+    }
+
+    /// A path and every path below it, in the same order; none if there is no such path.
+    pub fn walk_at(&self, path: &[u8]) -> Walk<'_, C> {
+        Walk::new(self, self.lookup(path).map(|ino| (path.to_vec(), ino)))
+    }
+
+    /// The first path of an inode, for messages; the empty one if it has none.
+    pub fn path_of(&self, ino: Ino) -> Vec<u8> {
+        self.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default()
     }
 
     /// The tree with other contents, and without the inodes that no directory names. Files that
     /// `contents` gives nothing for are left out.
     pub fn map_named<D>(self, mut contents: impl FnMut(C) -> Option<D>) -> Tree<D> {
-        let counts = self.link_counts();
-        let mut moved = vec![None; self.inodes.len()];
+        const UNNAMED: u32 = u32::MAX;
+        // Where each inode goes, or just that it is named.
+        let mut moved = vec![UNNAMED; self.inodes.len()];
+        for entry in self.walk() {
+            if let Some(moved) = moved.get_mut(entry.ino.index()) {
+                *moved = 0;
+            }
+        }
         let mut next = 0;
         let mut map = |(old, Inode { stat, content }): (usize, Inode<C>)| {
-            if counts.get(old).is_none_or(|&count| count == 0) {
-                return None;
-            }
+            let moved = moved.get_mut(old).filter(|moved| **moved != UNNAMED)?;
+            // Until it is known to stay.
+            *moved = UNNAMED;
             let content = match content {
                 Content::Regular(stored) => Content::Regular(contents(stored)?),
                 Content::Directory(entries) => Content::Directory(entries),
@@ -132,7 +150,7 @@ impl<C> Tree<C> {
                 Content::Fifo => Content::Fifo,
                 Content::Socket => Content::Socket,
             };
-            *moved.get_mut(old)? = Some(Ino(next));
+            *moved = next;
             next += 1;
             Some(Inode { stat, content })
         };
@@ -140,12 +158,9 @@ impl<C> Tree<C> {
         let mut inodes: Vec<_> = self.inodes.into_iter().enumerate().filter_map(&mut map).collect();
         for Inode { content, .. } in &mut inodes {
             if let Content::Directory(entries) = content {
-                entries.retain(|_, ino| match moved.get(ino.index()) {
-                    Some(&Some(new)) => {
-                        *ino = new;
-                        true
-                    }
-                    _ => false,
+                entries.retain(|_, ino| {
+                    ino.0 = moved.get(ino.index()).copied().unwrap_or(UNNAMED);
+                    ino.0 != UNNAMED
                 });
             }
         }

@@ -1,8 +1,7 @@
 //! A walk over every path of a tree, in order.
 
-use std::collections::btree_map;
-
-use super::{Ino, Inode, Name, Tree, join};
+use super::directory::Iter;
+use super::{Ino, Inode, Tree, join};
 
 /// One path of a tree and the inode it names.
 #[derive(Clone, Debug)]
@@ -19,13 +18,14 @@ pub struct Entry<'a, C> {
 #[derive(Debug)]
 pub struct Walk<'a, C> {
     tree: &'a Tree<C>,
-    root: bool,
-    stack: Vec<(Vec<u8>, btree_map::Iter<'a, Name, Ino>)>,
+    /// Where it starts, until it has.
+    start: Option<(Vec<u8>, Ino)>,
+    stack: Vec<(Vec<u8>, Iter<'a>)>,
 }
 
 impl<'a, C> Walk<'a, C> {
-    pub(super) fn new(tree: &'a Tree<C>) -> Self {
-        Self { tree, root: true, stack: Vec::new() }
+    pub(super) fn new(tree: &'a Tree<C>, start: Option<(Vec<u8>, Ino)>) -> Self {
+        Self { tree, start, stack: Vec::new() }
     }
 
     fn enter(&mut self, path: Vec<u8>, ino: Ino) -> Entry<'a, C> {
@@ -40,12 +40,12 @@ impl<'a, C> Iterator for Walk<'a, C> {
     type Item = Entry<'a, C>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if std::mem::take(&mut self.root) {
-            return Some(self.enter(Vec::new(), Tree::<C>::ROOT));
+        if let Some((path, ino)) = self.start.take() {
+            return Some(self.enter(path, ino));
         }
         loop {
             let (parent, entries) = self.stack.last_mut()?;
-            if let Some((name, &ino)) = entries.next() {
+            if let Some((name, ino)) = entries.next() {
                 let path = join(parent, name);
                 return Some(self.enter(path, ino));
             }

@@ -23,6 +23,30 @@ pub struct Locations {
     pub trusted_root: Option<PathBuf>,
     /// Where listings of base layers are kept; none if there is no place for them.
     pub cache: Option<PathBuf>,
+    /// Where storages of container images are.
+    pub storages: StorageFiles,
+    /// Where ostree repositories may be.
+    pub repositories: Vec<PathBuf>,
+}
+
+/// What says where storages of container images are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageFiles {
+    /// Where storage.conf may be; the first that exists counts.
+    pub files: Vec<StorageConf>,
+    /// The storage where no such file names one.
+    pub graphroot: Option<PathBuf>,
+    /// More of them.
+    pub more: Vec<PathBuf>,
+}
+
+/// A storage.conf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageConf {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether the storage that it names is this user's; the system's file names root's.
+    pub is_own: bool,
 }
 
 /// The files that say where images are fetched from.
@@ -63,6 +87,14 @@ impl Locations {
             state: Some(root.join("var/lib/oci2sysext/state")),
             trusted_root: Some(root.join("var/lib/oci2sysext/trusted_root.json")),
             cache: Some(root.join("var/cache/oci2sysext")),
+            storages: StorageFiles {
+                files: [etc, root.join("usr/share/containers")]
+                    .map(|place| StorageConf { path: place.join("storage.conf"), is_own: as_root })
+                    .into(),
+                graphroot: Some(root.join("var/lib/containers/storage")),
+                more: vec![root.join("usr/lib/bootc/storage")],
+            },
+            repositories: ["ostree/repo", "sysroot/ostree/repo"].map(|path| root.join(path)).into(),
         };
         if as_root { system } else { system.and_own(env) }
     }
@@ -80,6 +112,8 @@ impl Locations {
         if let Some(own) = base("XDG_CONFIG_HOME", ".config").map(|own| own.join("containers")) {
             self.policies.insert(0, own.join("policy.json"));
             self.registries_d.insert(0, own.join("registries.d"));
+            let conf = StorageConf { path: own.join("storage.conf"), is_own: true };
+            self.storages.files.insert(0, conf);
             let directory = own.join("registries.conf.d");
             let conf = &mut self.registries_conf;
             match existing(own.join("registries.conf")) {
@@ -96,6 +130,8 @@ impl Locations {
         self.trusted_root = base("XDG_DATA_HOME", ".local/share")
             .map(|own| own.join("oci2sysext/trusted_root.json"));
         self.cache = base("XDG_CACHE_HOME", ".cache").map(|own| own.join("oci2sysext"));
+        self.storages.graphroot =
+            base("XDG_DATA_HOME", ".local/share").map(|own| own.join("containers/storage"));
         self
     }
 }
@@ -133,6 +169,12 @@ mod tests {
         assert_eq!(of_root.policies, [etc.join("policy.json"), usr.clone()]);
         assert_eq!(of_root.registries_conf.main, Some(etc.join("registries.conf")));
         assert_eq!(of_root.state, Some(root.path().join("var/lib/oci2sysext/state")));
+        let storage = |path: PathBuf, is_own| StorageConf { path, is_own };
+        let confs = ["etc/containers", "usr/share/containers"]
+            .map(|place| root.path().join(place).join("storage.conf"));
+        assert_eq!(of_root.storages.files, confs.clone().map(|path| storage(path, true)));
+        let graphroot = root.path().join("var/lib/containers/storage");
+        assert_eq!(of_root.storages.graphroot, Some(graphroot));
         let of_system = root.path().join("var/lib/oci2sysext/trusted_root.json");
         assert_eq!(of_root.trusted_root, Some(of_system));
 
@@ -144,6 +186,11 @@ mod tests {
         assert_eq!(conf.main, Some(own.join("registries.conf")));
         assert_eq!(conf.directories, [own.join("registries.conf.d")]);
         assert_eq!(of_user.state, Some(home.join(".local/state/oci2sysext")));
+        let mut files = vec![storage(own.join("storage.conf"), true)];
+        files.extend(confs.map(|path| storage(path, false)));
+        assert_eq!(of_user.storages.files, files);
+        let graphroot = home.join(".local/share/containers/storage");
+        assert_eq!(of_user.storages.graphroot, Some(graphroot));
         let own_root = home.join(".local/share/oci2sysext/trusted_root.json");
         assert_eq!(of_user.trusted_root, Some(own_root));
 

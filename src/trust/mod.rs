@@ -16,9 +16,10 @@ mod revoked;
 mod scopes;
 mod signer;
 mod state;
+mod storage_conf;
 mod update;
 
-pub use locations::{Locations, RegistriesConfFiles};
+pub use locations::{Locations, RegistriesConfFiles, StorageConf, StorageFiles};
 pub use names::ReferenceMatch;
 pub use policy_json::{Material, PolicyFile, Requirement, Requirements, Signer, SigstoreSigned};
 pub use registries_conf::{Problem as PlaceProblem, RegistriesConf};
@@ -27,6 +28,7 @@ pub use revoked::Revoked;
 pub use scopes::Scopes;
 pub use signer::{Roots, SignerOptions, artifact_policy};
 pub use state::{Accepted, Downgrade, State, Succession, Tracked};
+pub use storage_conf::storages;
 pub use update::update;
 
 use std::fmt;

@@ -67,6 +67,22 @@ use std::ops::Deref;
 /// }
 /// ```
 ///
+/// The same for a copy of a layer:
+///
+/// ```
+/// use oci2sysext::verify::{CopyHasher, LayerCopy, LayerDescriptor, Verified};
+/// fn copy(layer: Verified<LayerDescriptor>) -> Verified<LayerCopy<()>> {
+///     CopyHasher::new(&layer).finish(()).unwrap()
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use oci2sysext::verify::{CopyHasher, LayerCopy, LayerDescriptor, Verified};
+/// fn copy(layer: LayerDescriptor) -> Verified<LayerCopy<()>> {
+///     CopyHasher::new(&layer).finish(()).unwrap()
+/// }
+/// ```
+///
 /// There is no way round by a trait, and no way to change what is inside:
 ///
 /// ```

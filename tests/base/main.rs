@@ -7,9 +7,12 @@
 mod common;
 
 mod cache;
+mod commits;
 mod layouts;
 mod ostree;
 mod price;
+mod repository;
+mod storage;
 mod tables;
 
 use std::fs;

@@ -55,17 +55,23 @@ impl Root {
         self
     }
 
-    /// Commits the tree and exports it in as many layers as there are groups of packages, and the
-    /// first one with what belongs to none.
-    pub fn export(&self, ostree: &Path, groups: &[&str]) -> Export {
+    /// Commits the tree to a new repository, the same commit in each mode; its checksum.
+    pub fn commit(&self, ostree: &Path, mode: &str) -> (tempfile::TempDir, String) {
         let repository = tempfile::tempdir().unwrap();
         let repo = format!("--repo={}", repository.path().display());
-        tools::run(ostree, [&repo, "init", "--mode=archive"]);
+        tools::run(ostree, [&repo, "init", &format!("--mode={mode}")]);
         let tree = format!("--tree=dir={}", self.directory.path().display());
         let arguments =
             ["--branch=base", "--owner-uid=0", "--owner-gid=0", "--no-xattrs", "--timestamp=@0"];
         let commit = tools::run(ostree, [&repo, "commit", &tree].into_iter().chain(arguments));
-        let commit = commit.trim().to_owned();
+        (repository, commit.trim().to_owned())
+    }
+
+    /// Commits the tree and exports it in as many layers as there are groups of packages, and the
+    /// first one with what belongs to none.
+    pub fn export(&self, ostree: &Path, groups: &[&str]) -> Export {
+        let (repository, commit) = self.commit(ostree, "archive");
+        let repo = format!("--repo={}", repository.path().display());
         let listing = tools::run(ostree, [&repo, "ls", "-R", "-C", "base"]);
         let object = |checksum: &str, kind: &str| {
             let (first, rest) = checksum.split_at(2);

@@ -17,7 +17,7 @@ const BIG: usize = 1 << 20;
 const LITTLE: u64 = 60 << 10;
 
 const CONTEXTS: &str = "usr/etc/selinux/targeted/contexts/files/file_contexts";
-const GROUPS: &[&str] = &[
+pub const GROUPS: &[&str] = &[
     "kernel-core",
     "filesystem,setup",
     "selinux-policy,selinux-policy-targeted",
@@ -26,7 +26,7 @@ const GROUPS: &[&str] = &[
     "initramfs,rpmostree-unpackaged-content",
 ];
 
-fn root() -> Root {
+pub fn root() -> Root {
     root_with_sbin("usr/bin")
 }
 
@@ -61,7 +61,7 @@ fn root_with_sbin(sbin: &str) -> Root {
 }
 
 /// How often the registry was asked for the layer of a group.
-fn fetches(shop: &Shop, export: &Export, group: usize) -> usize {
+pub fn fetches(shop: &Shop, export: &Export, group: usize) -> usize {
     let blob = digest(&gzip(&export.layers[group + 1].0));
     let log = shop.registry.log();
     let is_answer = |line: &&str| line.contains("\"GET /v2/") && line.contains(&blob);
@@ -69,7 +69,7 @@ fn fetches(shop: &Shop, export: &Export, group: usize) -> usize {
 }
 
 /// The extension that is made when every layer is read, as of any image.
-fn plainly(shop: &Shop, name: &str, export: &Export, above: &[Vec<u8>]) -> Vec<u8> {
+pub fn plainly(shop: &Shop, name: &str, export: &Export, above: &[Vec<u8>]) -> Vec<u8> {
     let name = format!("plain-{name}");
     shop.push(&name, &export.image(above, false));
     shop.convert(&name, &["--no-cache"]).0
@@ -100,11 +100,20 @@ fn of_an_ostree_base_only_what_is_needed_is_fetched() {
     assert!(before.iter().all(|&count| count > 0), "all was read for comparison");
 }
 
-/// An export of the real ostree-ext (0.15, `ostree container encapsulate --contentmeta`) in
-/// `testdata/base/encapsulated`: a layer above it is converted without the chunks of others.
-#[test]
-fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
-    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+/// A base that the real ostree-ext (0.15, `ostree container encapsulate --contentmeta`) exported, in
+/// `testdata/base/encapsulated`, and layers above it.
+pub struct Encapsulated {
+    /// All layers, stored and not; without the base's labels and annotations.
+    pub plain: Image,
+    /// The same with them.
+    pub image: Image,
+    /// The base's own.
+    pub layers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub config: Value,
+    described: Vec<Value>,
+}
+
+pub fn encapsulated(above: &[Vec<u8>]) -> Encapsulated {
     let layout = repository("testdata/base/encapsulated");
     let document = |digest: &Value| -> Value {
         let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
@@ -114,18 +123,17 @@ fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
     let index: Value = serde_json::from_slice(&index).unwrap();
     let manifest = document(&index["manifests"][0]["digest"]);
     let config = document(&manifest["config"]["digest"]);
-    let described = manifest["layers"].as_array().unwrap();
+    let described = manifest["layers"].as_array().unwrap().clone();
     let mut layers = Vec::new();
-    for layer in described {
+    for layer in &described {
         let hex = layer["digest"].as_str().unwrap().trim_start_matches("sha256:");
         let stored = fs::read(layout.join("blobs/sha256").join(hex)).unwrap();
         let mut tar = Vec::new();
         flate2::read::MultiGzDecoder::new(stored.as_slice()).read_to_end(&mut tar).unwrap();
         layers.push((stored, tar));
     }
-    let above = extension(b"tool");
-    layers.push((gzip(&above), above));
-    let plain = Image::of_blobs(&layers);
+    let above = above.iter().map(|tar| (gzip(tar), tar.clone()));
+    let plain = Image::of_blobs(&layers.iter().cloned().chain(above).collect::<Vec<_>>());
     let mut image = plain.clone();
     image.config["config"] = config["config"].clone();
     for (index, layer) in described.iter().enumerate() {
@@ -133,11 +141,19 @@ fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
             image.manifest["layers"][index]["annotations"] = annotations.clone();
         }
     }
+    Encapsulated { plain, image, layers, config, described }
+}
+
+/// A layer above a base of ostree-ext's is converted without the chunks of others.
+#[test]
+fn a_base_that_ostree_ext_encapsulated_is_read_by_its_commit() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let Encapsulated { plain, image, described, .. } = encapsulated(&[extension(b"tool")]);
     shop.push("encapsulated", &image);
     let (made, _) = shop.convert("encapsulated", &["--no-cache"]);
     let log = shop.registry.log();
     let mut fetched = Vec::new();
-    for layer in described {
+    for layer in &described {
         let digest = layer["digest"].as_str().unwrap();
         if log.lines().any(|line| line.contains("\"GET /v2/") && line.contains(digest)) {
             fetched.push(layer["annotations"]["ostree.components"].as_str().unwrap_or("first"));

@@ -59,7 +59,7 @@ impl Merged {
             match &entry.inode.content {
                 Content::Directory(_) => format!("{path}/"),
                 Content::Symlink(target) => format!("{path} -> {}", text(target)),
-                Content::Regular(Stored::Sunk { content, .. }) => {
+                Content::Regular(Stored::Sunk(content)) => {
                     format!("{path}: {}", text(content))
                 }
                 Content::Regular(Stored::Held(held)) => {

@@ -55,6 +55,7 @@ impl Workdir {
             "REGISTRY_AUTH_FILE",
             "XDG_RUNTIME_DIR",
             "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
             "XDG_STATE_HOME",
             "CONTAINERS_POLICY_JSON",
             "CONTAINERS_REGISTRIES_CONF",

@@ -35,7 +35,7 @@ pub fn load<C>(
             tree.add(Inode { stat: line.stat, content })
         };
         let directory = tree.directory_mut(parent).ok_or("the parent is no directory")?;
-        if directory.insert(name.into(), ino).is_some() {
+        if directory.insert(name, ino).is_some() {
             return Err("a path twice".to_owned());
         }
     }

@@ -32,7 +32,7 @@ fn load_entries(
     paths.sort();
     for path in paths {
         let metadata = fs::symlink_metadata(&path).unwrap();
-        let name = path.file_name().unwrap().as_bytes().into();
+        let name = path.file_name().unwrap().as_bytes();
         let key = (metadata.dev(), metadata.ino());
         let ino = seen.get(&key).copied().unwrap_or_else(|| {
             let stat = stat(&path, &metadata);

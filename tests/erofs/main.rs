@@ -492,7 +492,7 @@ fn directories_and_attributes_of_any_size() {
     for n in 0..100_000 {
         let content = Content::Regular(contents);
         let ino = tree.add(Inode { stat: stat.clone(), content });
-        directory.insert(format!("entry-{n}-{}", n % 977).into_bytes().into(), ino);
+        directory.insert(format!("entry-{n}-{}", n % 977).as_bytes(), ino);
     }
     let ino = tree.add(Inode { stat: stat.clone(), content: Content::Directory(directory) });
     assert!(tree.link(b"many", ino));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 
-use oci2sysext::image::erofs::{Contents, Reader, SelfCheck, Writer, check};
+use oci2sysext::image::erofs::{Contents, Reader, Writer};
 use oci2sysext::limits::Limits;
 use oci2sysext::tree::{
     self, Content, Directory, DumpContent, Ino, Inode, Stat, Timestamp, Tree, Xattrs,
@@ -90,18 +90,21 @@ fn arbitrary_tree() -> impl Strategy<Value = Tree<Bytes>> {
         let (mut directories, mut files) = (vec![Tree::<Bytes>::ROOT], Vec::new());
         for (stat, content, name, place) in nodes {
             let parent = directories[place.index(directories.len())];
-            if tree.directory(parent).unwrap().contains_key(&name[..]) {
+            if tree.directory(parent).unwrap().get(&name).is_some() {
                 continue;
             }
             let is_directory = matches!(content, Content::Directory(_));
             let ino = tree.add(Inode { stat, content });
-            tree.directory_mut(parent).unwrap().insert(name.into(), ino);
+            tree.directory_mut(parent).unwrap().insert(&name, ino);
             if is_directory { directories.push(ino) } else { files.push(ino) }
         }
         for (file, place, name) in links.into_iter().filter(|_| !files.is_empty()) {
             let (ino, parent) =
                 (files[file.index(files.len())], directories[place.index(directories.len())]);
-            tree.directory_mut(parent).unwrap().entry(name.into()).or_insert(ino);
+            let parent = tree.directory_mut(parent).unwrap();
+            if parent.get(&name).is_none() {
+                parent.insert(&name, ino);
+            }
         }
         tree
     })
@@ -149,7 +152,6 @@ proptest! {
         let mut writer = Writer::new(file.reopen().unwrap(), options).unwrap();
         let stored = store_tree(&mut writer, &tree);
         let staged = writer.finish(&stored).unwrap();
-        check(staged.file(), &stored, SelfCheck::Full).unwrap();
         let reader = Reader::open(staged.file().try_clone().unwrap()).unwrap();
         let image = reader.image(&Limits::default()).unwrap();
         let back = map(&image.tree, |located| {

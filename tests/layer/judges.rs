@@ -86,7 +86,7 @@ fn in_layer(tar: &[u8]) -> Seens {
     for entry in layer.tree.walk() {
         let stat = &entry.inode.stat;
         let data = match &entry.inode.content {
-            Content::Regular(Stored::Sunk { content, .. }) => content.clone(),
+            Content::Regular(Stored::Sunk(content)) => content.clone(),
             Content::Symlink(target) => target.to_vec(),
             Content::Directory(_) => Vec::new(),
             other => panic!("{other:?}"),

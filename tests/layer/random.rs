@@ -236,7 +236,7 @@ proptest! {
             }
             let stat = &walked.inode.stat;
             let node = match &walked.inode.content {
-                Content::Regular(Stored::Sunk { content, .. }) => Node::File(content.clone()),
+                Content::Regular(Stored::Sunk(content)) => Node::File(content.clone()),
                 Content::Symlink(target) => Node::Symlink(target.to_vec()),
                 Content::Directory(_) => Node::Directory,
                 other => panic!("{other:?}"),

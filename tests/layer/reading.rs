@@ -143,7 +143,7 @@ fn contents_go_where_their_fate_says() {
     assert_eq!(sink.stored, [b"kept"]);
     let content = |path: &[u8]| &layer.tree.inode(layer.tree.lookup(path).unwrap()).content;
     assert!(matches!(content(b"usr/keep"),
-        Content::Regular(Stored::Sunk { size: 4, content }) if content == b"kept"));
+        Content::Regular(Stored::Sunk(content)) if content == b"kept"));
     assert_eq!(held(content(b"etc/hold")), b"held");
     assert!(matches!(content(b"var/drop"), Content::Regular(Stored::Dropped { size: 7 })));
     assert_eq!(layer.implied, [&b""[..], b"usr", b"etc", b"var"]);
@@ -175,9 +175,9 @@ fn hard_links_take_their_contents_along() {
         assert_eq!(ino(b"usr/c"), ino(b"etc/b"));
         let content = |path: &[u8]| &layer.tree.inode(ino(path)).content;
         assert!(matches!(content(b"usr/a"),
-            Content::Regular(Stored::Sunk { content, .. }) if content == b"carried"));
+            Content::Regular(Stored::Sunk(content)) if content == b"carried"));
         assert!(matches!(content(b"usr/c"),
-            Content::Regular(Stored::Sunk { content, .. }) if content == b"held first"));
+            Content::Regular(Stored::Sunk(content)) if content == b"held first"));
         assert_eq!(held(content(b"etc/a")), b"to hold");
         assert!(matches!(content(b"var/a"), Content::Regular(Stored::Dropped { .. })));
     }
@@ -313,7 +313,7 @@ fn what_waits_in_a_file_can_still_go_to_the_sink() {
     let content = |path: &[u8]| &layer.tree.inode(layer.tree.lookup(path).unwrap()).content;
     assert_eq!(held(content(b"etc/small")), b"small");
     assert!(matches!(content(b"usr/large"),
-        Content::Regular(Stored::Sunk { content, .. }) if *content == large));
+        Content::Regular(Stored::Sunk(content)) if *content == large));
 }
 
 #[test]

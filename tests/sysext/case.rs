@@ -84,7 +84,7 @@ impl Image {
             lower_layers: self.lower.len(),
             policy,
             ostree: None,
-            cache: None,
+            sources: base::Sources::default(),
             limits: &limits,
         };
         let base = base::read(&query, &mut |index| {

@@ -89,9 +89,9 @@ proptest! {
         let tree = done.sysext.tree();
         for entry in tree.walk().skip(1) {
             prop_assert!(is_within(&entry.path, b"usr"));
-            let is_added = |change: &Change| change.action == Action::Added && change.path == entry.path;
+            let is_added = |change: Change<'_>| change.action == Action::Added && change.path == entry.path;
             if entry.path.ends_with(b"-sysext.conf") {
-                prop_assert!(done.changes.changes.iter().any(is_added), "{}", text);
+                prop_assert!(done.changes.iter().any(is_added), "{}", text);
             }
         }
         for stored in &done.sink.stored {
@@ -99,20 +99,20 @@ proptest! {
             prop_assert!(tree.walk().any(|entry| used(&entry.inode.content)), "{}", text);
         }
         let mut moves = BTreeMap::new();
-        for change in &done.changes.changes {
-            if let Action::Moved { to } = &change.action {
-                moves.insert(&change.path, to);
+        for change in done.changes.iter() {
+            if let Action::Moved { to } = change.action {
+                moves.insert(change.path, to);
             }
         }
         let dropped = |path: &[u8]| {
-            done.changes.changes.iter().any(|c| c.path == path && c.action == Action::Dropped)
+            done.changes.iter().any(|c| c.path == path && c.action == Action::Dropped)
         };
         for line in lines.iter().filter(|line| line.starts_with('f')) {
             let mut words = line.split(' ').skip(1);
             let (path, word) = (words.next().unwrap(), words.next().unwrap());
             let mut place = path.as_bytes().to_vec();
-            while let Some(to) = moves.get(&place) {
-                place.clone_from(to);
+            while let Some(to) = moves.get(place.as_slice()) {
+                place = to.to_vec();
             }
             match tree.lookup(&place).map(|ino| &tree.inode(ino).content) {
                 Some(Content::Regular(bytes)) => prop_assert_eq!(bytes, word.as_bytes()),

@@ -196,8 +196,8 @@ fn entries<'a, H: FsVerityHashValue>(
     filesystem: &mut cfs::FileSystem<H>,
     done: &mut Converted,
 ) -> Result<Vec<Named<'a, H>>, Error> {
-    let mut converted = Vec::with_capacity(directory.len());
-    for (name, &ino) in directory {
+    let mut converted = Vec::new();
+    for (name, ino) in directory {
         let path = tree::join(path, name);
         check_name(&path, name)?;
         let inode = tree.inode(ino);
@@ -218,7 +218,7 @@ fn entries<'a, H: FsVerityHashValue>(
             done.insert(ino, Some(leaf));
             cfs::Inode::leaf(leaf)
         };
-        converted.push((&**name, entry));
+        converted.push((name, entry));
     }
     Ok(converted)
 }

@@ -3,50 +3,31 @@
 use std::fmt::Display;
 use std::fs::File;
 
-use super::options::SelfCheck;
 use super::reader::{Located, Node, Reader, Xattrs};
-use super::store::Contents;
-use super::{hex, wide};
+use super::store::{Contents, Half};
+use super::{hex, size, wide};
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::limits::Limits;
-use crate::tree::{Content, Ino, Stat, Tree, join};
+use crate::tree::{Content, Ino, Stat, Timestamp, Tree, join};
 
-/// What is known of contents that were stored.
-pub trait Expected {
-    /// Length in bytes.
-    fn size(&self) -> u64;
-    /// The first half of the BLAKE3 digest.
-    fn digest(&self) -> [u8; 16];
-}
-
-impl Expected for Contents {
-    fn size(&self) -> u64 {
-        Contents::size(self)
-    }
-
-    fn digest(&self) -> [u8; 16] {
-        *Contents::digest(self)
-    }
-}
-
-/// Reads an image and compares every path and its metadata with the tree; its contents too, or
-/// no more of them than where they are.
+/// Reads an image and compares every path and its metadata with the tree; its contents too, if
+/// there are digests of all records, or else no more of them than where they are.
 ///
 /// Inode by inode: of the image no more is in memory than the tree has at one place.
-pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) -> Result<(), Error> {
+pub fn check(file: &File, tree: &Tree<Contents>, digests: Option<&[Half]>) -> Result<(), Error> {
     let reader = Reader::open(file.try_clone()?)?;
     let mut comparison = Comparison {
         reader: &reader,
         xattrs: Xattrs::default(),
         limits: Limits::default(),
-        self_check,
+        digests,
         tree,
         counts: tree.link_counts(),
-        partners: vec![None; tree.len()],
+        partners: vec![NONE; tree.len()],
     };
     let root = reader.root(&mut comparison.xattrs)?;
-    let top = Tree::<C>::ROOT;
+    let top = Tree::<Contents>::ROOT;
     comparison.inode(top, &root)?;
     // Entries of a directory one after the other, then what is below them: inodes are stored in
     // that order, so each part of the image is read once.
@@ -59,19 +40,22 @@ pub fn check<C: Expected>(file: &File, tree: &Tree<C>, self_check: SelfCheck) ->
     comparison.finish()
 }
 
-struct Comparison<'a, C> {
+/// No inode of an image.
+const NONE: u64 = u64::MAX;
+
+struct Comparison<'a> {
     reader: &'a Reader,
     xattrs: Xattrs,
     limits: Limits,
-    self_check: SelfCheck,
-    tree: &'a Tree<C>,
+    digests: Option<&'a [Half]>,
+    tree: &'a Tree<Contents>,
     /// How many names each expected inode has.
     counts: Vec<u32>,
-    /// For each expected inode, the number of that in the image.
-    partners: Vec<Option<u64>>,
+    /// For each expected inode, the number of that in the image, or none.
+    partners: Vec<u64>,
 }
 
-impl<C: Expected> Comparison<'_, C> {
+impl Comparison<'_> {
     /// Compares the names of a directory, which is in `parent`, with those of its partner, and what
     /// they name; gives the directories below.
     fn names(&mut self, directory: Ino, parent: Ino) -> Result<Vec<Ino>, Error> {
@@ -85,10 +69,10 @@ impl<C: Expected> Comparison<'_, C> {
         for entry in self.reader.entries(&found, above)? {
             let entry = entry?;
             let found = &*entry.name;
-            let Some((name, &ino)) = expected.next().filter(|(name, _)| ***name <= *found) else {
+            let Some((name, ino)) = expected.next().filter(|(name, _)| *name <= found) else {
                 return Err(self.wrong_name(directory, found, "it in the image", "none"));
             };
-            if **name != *found {
+            if name != found {
                 return Err(self.wrong_name(directory, name, "none in the image", "it"));
             }
             match self.partner(ino) {
@@ -113,13 +97,13 @@ impl<C: Expected> Comparison<'_, C> {
     }
 
     fn partner(&self, ino: Ino) -> Option<u64> {
-        self.partners.get(ino.index()).copied().flatten()
+        self.partners.get(ino.index()).copied().filter(|&partner| partner != NONE)
     }
 
     /// Compares two inodes, which become partners.
     fn inode(&mut self, ino: Ino, found: &Node) -> Result<(), Error> {
         if let Some(partner) = self.partners.get_mut(ino.index()) {
-            *partner = Some(found.nid());
+            *partner = found.nid();
         }
         let expected = self.tree.inode(ino);
         let links = self.links(ino);
@@ -132,9 +116,13 @@ impl<C: Expected> Comparison<'_, C> {
                 if found.size != expected.size() {
                     return Err(self.mismatch(ino, "size", found.size, expected.size()));
                 }
-                match self.self_check {
-                    SelfCheck::Structure => self.reader.contents(found)?.walk()?,
-                    SelfCheck::Full => self.contents(ino, found, &expected.digest())?,
+                match self.digests {
+                    None => self.reader.contents(found)?.walk()?,
+                    Some(digests) => {
+                        let record = size(u64::from(expected.record));
+                        let digest = digests.get(record).copied().unwrap_or_default();
+                        self.contents(ino, found, digest)?;
+                    }
                 }
             }
             (Content::Symlink(expected), Content::Symlink(found)) if found != expected => {
@@ -158,8 +146,8 @@ impl<C: Expected> Comparison<'_, C> {
     fn links(&self, ino: Ino) -> u32 {
         match &self.tree.inode(ino).content {
             Content::Directory(entries) => {
-                let is_directory = |ino: &&Ino| self.tree.directory(**ino).is_some();
-                let below = entries.values().filter(is_directory).count();
+                let is_directory = |ino: &Ino| self.tree.directory(*ino).is_some();
+                let below = entries.inos().filter(is_directory).count();
                 u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2)
             }
             _ => self.counts.get(ino.index()).copied().unwrap_or(0),
@@ -168,10 +156,10 @@ impl<C: Expected> Comparison<'_, C> {
 
     /// Fails unless each inode has a partner of its own, and the image no more of them.
     fn finish(mut self) -> Result<(), Error> {
-        let partners = std::mem::take(&mut self.partners);
-        let mut partners: Vec<u64> = partners.into_iter().flatten().collect();
+        let mut partners = std::mem::take(&mut self.partners);
+        partners.retain(|&partner| partner != NONE);
         partners.sort_unstable();
-        let (root, compared) = (Tree::<C>::ROOT, wide(partners.len()));
+        let (root, compared) = (Tree::<Contents>::ROOT, wide(partners.len()));
         partners.dedup();
         if wide(partners.len()) != compared {
             return Err(self.mismatch(root, "inode", "one", "two that are no hard links"));
@@ -183,15 +171,15 @@ impl<C: Expected> Comparison<'_, C> {
     }
 
     /// Compares the bytes of a file by their digest.
-    fn contents(&self, ino: Ino, found: &Located, expected: &[u8; 16]) -> Result<(), Error> {
+    fn contents(&self, ino: Ino, found: &Located, expected: Half) -> Result<(), Error> {
         let mut hasher = blake3::Hasher::new();
         self.reader.contents(found)?.decode(|bytes| {
             hasher.update(bytes);
         })?;
-        let mut digest = [0; 16];
+        let mut digest = Half::default();
         hasher.finalize_xof().fill(&mut digest);
-        if digest != *expected {
-            return Err(self.mismatch(ino, "contents", hex(&digest), hex(expected)));
+        if digest != expected {
+            return Err(self.mismatch(ino, "contents", hex(&digest), hex(&expected)));
         }
         Ok(())
     }
@@ -206,7 +194,10 @@ impl<C: Expected> Comparison<'_, C> {
             return Err(self.mismatch(ino, "owner", owner(found), owner(expected)));
         }
         if found.mtime != expected.mtime {
-            let time = |stat: &Stat| format!("{}.{:09}", stat.mtime.sec, stat.mtime.nsec);
+            let time = |stat: &Stat| {
+                let Timestamp { sec, nsec } = stat.mtime;
+                format!("{sec}.{nsec:09}")
+            };
             return Err(self.mismatch(ino, "mtime", time(found), time(expected)));
         }
         if found.xattrs != expected.xattrs {
@@ -223,7 +214,7 @@ impl<C: Expected> Comparison<'_, C> {
         found: &'static str,
         expected: &'static str,
     ) -> Error {
-        mismatch(&join(&self.path(directory), name), "path", found, expected)
+        mismatch(&join(&self.tree.path_of(directory), name), "path", found, expected)
     }
 
     fn mismatch(
@@ -233,13 +224,7 @@ impl<C: Expected> Comparison<'_, C> {
         found: impl Display,
         expected: impl Display,
     ) -> Error {
-        mismatch(&self.path(ino), what, found, expected)
-    }
-
-    /// The first path of an inode.
-    fn path(&self, ino: Ino) -> Vec<u8> {
-        let found = self.tree.walk().find(|entry| entry.ino == ino);
-        found.map(|entry| entry.path).unwrap_or_default()
+        mismatch(&self.tree.path_of(ino), what, found, expected)
     }
 }
 

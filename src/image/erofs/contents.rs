@@ -14,7 +14,7 @@ use super::format::{
 };
 use super::index::Width;
 use super::options::{Compression, Plan};
-use super::store::{PackedSegment, Record, Run, Store, Tail};
+use super::store::{PackedSegment, Place, Record, Run, Store, Tail};
 use super::{BLOCK, index, len, wide};
 
 /// The header of compression metadata, in bytes.
@@ -43,7 +43,8 @@ impl Bodies<'_> {
     pub fn of(&self, record: &Record, inode: u64) -> Body {
         let start = inode.next_multiple_of(8) + HEADER;
         let run = |run: Run| u64::from(run.count);
-        let compressed = record.extents.count > 0 || matches!(record.tail, Tail::Fragment(_));
+        let extents = self.store.place(record).extents;
+        let compressed = extents.count > 0 || matches!(record.tail, Tail::Fragment(_));
         match record.tail {
             _ if is_whole(record) => {
                 let layout = EROFS_INODE_COMPRESSED_COMPACT;
@@ -66,18 +67,20 @@ impl Bodies<'_> {
     }
 
     /// `i_u` of a file: its first block, or the number of its blocks.
-    pub fn i_u(record: &Record, layout: u16) -> u32 {
+    pub fn i_u(&self, record: &Record, layout: u16) -> u32 {
+        let Place { start, stored, .. } = self.store.place(record);
         let blocks = |bytes: u64| u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
         match layout {
-            EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL => blocks(record.stored),
-            _ if record.stored > 0 => blocks(record.start),
+            EROFS_INODE_COMPRESSED_COMPACT | EROFS_INODE_COMPRESSED_FULL => blocks(stored),
+            _ if stored > 0 => blocks(start),
             _ => 0,
         }
     }
 
     /// Writes the body of a file behind `out`, which is its inode.
     pub fn write(&self, out: &mut Vec<u8>, record: &Record) {
-        let extents = record.extents.of(&self.store.extents);
+        let Place { start: place, extents, .. } = self.store.place(record);
+        let extents = extents.of(&self.store.extents);
         match record.tail {
             Tail::Fragment(fragment) if is_whole(record) => {
                 out.resize(out.len().next_multiple_of(8), 0);
@@ -92,7 +95,7 @@ impl Bodies<'_> {
                     _ => None,
                 };
                 let records = self.records(record.size);
-                self.write_encoded(out, records, self.pieces(extents, record.start), fragment);
+                self.write_encoded(out, records, self.pieces(extents, place), fragment);
             }
             tail => {
                 let mut extents = extents.to_vec();
@@ -117,7 +120,7 @@ impl Bodies<'_> {
                 out.extend_from_slice(header.as_bytes());
                 // An inode starts at a multiple of 32, so its own length tells the alignment.
                 let start = len(out);
-                let extents = index::placed(&extents, block(record.start));
+                let extents = index::placed(&extents, block(place));
                 Width::Narrow.write(out, start, record.size, extents, self.big_clusters());
                 if let Tail::Inline(cluster) = tail {
                     out.extend_from_slice(cluster.of(&self.store.arena));

@@ -9,7 +9,7 @@ use super::format::{
     EROFS_FT_SOCK, EROFS_FT_SYMLINK,
 };
 use super::{BLOCK, len, size};
-use crate::tree::{Content, Directory};
+use crate::tree::{Content, Directory, Ino};
 
 const DIRENT: u64 = 12;
 
@@ -27,39 +27,48 @@ pub fn length<'a>(names: impl Iterator<Item = &'a [u8]>) -> u64 {
     whole + used
 }
 
-/// The names of a directory in order, `.` and `..` among them.
-pub fn names(directory: &Directory) -> impl Iterator<Item = &[u8]> {
-    let mut dots = [&b"."[..], b".."].into_iter().peekable();
-    let mut rest = directory.keys().map(AsRef::as_ref).peekable();
+/// The entries of a directory in order, `.` and `..` among them.
+pub fn entries(
+    directory: &Directory,
+    itself: Ino,
+    parent: Ino,
+) -> impl Iterator<Item = (&[u8], Ino)> {
+    let mut dots = [(&b"."[..], itself), (b"..", parent)].into_iter().peekable();
+    let mut rest = directory.iter().peekable();
     std::iter::from_fn(move || match (dots.peek(), rest.peek()) {
-        (Some(dot), Some(name)) if name < dot => rest.next(),
+        (Some((dot, _)), Some((name, _))) if name < dot => rest.next(),
         (Some(_), _) => dots.next(),
         (None, _) => rest.next(),
     })
 }
 
-/// The bytes of a directory. Each entry is a name, the number of its inode and its type; they
-/// come in the order of [`names`].
-pub fn bytes<'a>(entries: impl Iterator<Item = (&'a [u8], u64, u8)>) -> Vec<u8> {
-    let mut out = Vec::new();
+/// The blocks of a directory, of which the last ends with its bytes. Each entry is a name, the
+/// number of its inode and its type; they come in the order of [`entries`].
+pub fn blocks<'a>(
+    entries: impl Iterator<Item = (&'a [u8], u64, u8)>,
+) -> impl Iterator<Item = Vec<u8>> {
+    let mut entries = entries.peekable();
     let mut block: Vec<(&[u8], u64, u8)> = Vec::new();
-    let mut used = 0;
-    for entry in entries {
-        let needed = DIRENT + len(entry.0);
-        if used + needed > BLOCK {
-            write_block(&mut out, &block);
-            out.resize(out.len().next_multiple_of(size(BLOCK)), 0);
-            block.clear();
-            used = 0;
+    std::iter::from_fn(move || {
+        block.clear();
+        let mut used = 0;
+        let mut fits = |(name, ..): &(&[u8], u64, u8)| {
+            used += DIRENT + len(name);
+            used <= BLOCK
+        };
+        while let Some(entry) = entries.next_if(&mut fits) {
+            block.push(entry);
         }
-        used += needed;
-        block.push(entry);
-    }
-    write_block(&mut out, &block);
-    out
+        let mut bytes = bytes(&block);
+        if entries.peek().is_some() {
+            bytes.resize(size(BLOCK), 0);
+        }
+        (!bytes.is_empty()).then_some(bytes)
+    })
 }
 
-fn write_block(out: &mut Vec<u8>, entries: &[(&[u8], u64, u8)]) {
+fn bytes(entries: &[(&[u8], u64, u8)]) -> Vec<u8> {
+    let mut out = Vec::new();
     let mut nameoff = entries.len() * size(DIRENT);
     for &(name, nid, file_type) in entries {
         let dirent = Dirent {
@@ -74,6 +83,7 @@ fn write_block(out: &mut Vec<u8>, entries: &[(&[u8], u64, u8)]) {
     for (name, _, _) in entries {
         out.extend_from_slice(name);
     }
+    out
 }
 
 /// The type that an entry gives for its inode.
@@ -102,7 +112,8 @@ mod tests {
             tree.link(name.as_bytes(), file);
         }
         let directory = tree.directory(Tree::<()>::ROOT).unwrap();
-        let names: Vec<_> = names(directory).collect();
+        let root = Tree::<()>::ROOT;
+        let names: Vec<_> = entries(directory, root, root).map(|(name, _)| name).collect();
         assert_eq!(names, [&b"!"[..], b"-", b".", b".-", b"..", b"..a", b"a"]);
     }
 
@@ -112,8 +123,10 @@ mod tests {
             (0..500).map(|n| format!("name-{n:0>width$}", width = n % 90)).collect();
         for count in [1, 2, 20, 200, 500] {
             let entries = names.iter().take(count).map(String::as_bytes);
-            let bytes = bytes(entries.clone().map(|name| (name, 1, EROFS_FT_DIR)));
-            assert_eq!(length(entries), len(&bytes));
+            let blocks: Vec<_> =
+                blocks(entries.clone().map(|name| (name, 1, EROFS_FT_DIR))).collect();
+            assert_eq!(length(entries), len(&blocks.concat()));
+            assert!(blocks.iter().rev().skip(1).all(|block| len(block) == BLOCK));
         }
     }
 }

@@ -135,7 +135,7 @@ impl<'a> Places<'a> {
         let mut below = vec![Tree::<Contents>::ROOT];
         while let Some(parent) = below.pop() {
             let mut directories = Vec::new();
-            for (name, &ino) in tree.directory(parent).into_iter().flatten() {
+            for (name, ino) in tree.directory(parent).into_iter().flatten() {
                 if tree.directory(ino).is_some() {
                     if self.parents.insert(ino, parent).is_some() {
                         return Err(unwritable(name, "found a directory under two names"));
@@ -153,7 +153,7 @@ impl<'a> Places<'a> {
         for &ino in &self.order {
             let xattrs = &tree.inode(ino).stat.xattrs;
             if let Some(problem) = xattr::problem(xattrs) {
-                return Err(unwritable(&self.path_of(ino), &problem));
+                return Err(unwritable(&self.tree.path_of(ino), &problem));
             }
         }
         self.shared =
@@ -228,7 +228,10 @@ impl<'a> Places<'a> {
 
     fn record(&self, ino: Ino, contents: &Contents) -> Result<&'a Record, Error> {
         let problem = "found contents that this image does not have";
-        self.bodies.store.record(contents).ok_or_else(|| unwritable(&self.path_of(ino), problem))
+        self.bodies
+            .store
+            .record(contents)
+            .ok_or_else(|| unwritable(&self.tree.path_of(ino), problem))
     }
 
     fn shape(&self, ino: Ino) -> Result<Shape, Error> {
@@ -236,7 +239,7 @@ impl<'a> Places<'a> {
         let xattrs = self.shared.length(&stat.xattrs);
         if xattrs > 12 + 4 * u64::from(u16::MAX - 1) {
             let problem = "found more than 256 KiB of extended attributes";
-            return Err(unwritable(&self.path_of(ino), problem));
+            return Err(unwritable(&self.tree.path_of(ino), problem));
         }
         let mut shape = Shape {
             extended: false,
@@ -250,7 +253,8 @@ impl<'a> Places<'a> {
         let mut body = None;
         match content {
             Content::Directory(entries) => {
-                shape.size = directory::length(directory::names(entries));
+                shape.size =
+                    directory::length(directory::entries(entries, ino, ino).map(|(name, _)| name));
                 inline_tail(&mut shape, 0);
             }
             Content::Symlink(target) => {
@@ -306,8 +310,10 @@ impl<'a> Places<'a> {
             let shape = self.shape(ino)?;
             if shape.blocks > 0 {
                 area.pad_to(self.blocks.get(ino.index()).copied().map_or(0, u64::from) * BLOCK)?;
-                let bytes = self.own_bytes(ino);
-                area.write(bytes.get(..size(shape.size - shape.tail)).unwrap_or(&bytes))?;
+                // The last may stand behind the inode.
+                for block in self.own_blocks(ino).take(size(shape.blocks)) {
+                    area.write(&block)?;
+                }
             }
         }
         area.pad_to(self.end)
@@ -335,23 +341,19 @@ impl<'a> Places<'a> {
         self.bodies.write_packed(out);
     }
 
-    /// The bytes of a directory or symlink.
-    fn own_bytes(&self, ino: Ino) -> Vec<u8> {
+    /// The blocks of a directory or symlink.
+    fn own_blocks(&self, ino: Ino) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
         match &self.tree.inode(ino).content {
-            Content::Symlink(target) => target.to_vec(),
+            Content::Symlink(target) => Box::new(target.chunks(size(BLOCK)).map(<[u8]>::to_vec)),
             Content::Directory(entries) => {
                 let parent = self.parents.get(&ino).copied().unwrap_or(ino);
-                directory::bytes(directory::names(entries).map(|name| {
-                    let ino = match name {
-                        b"." => ino,
-                        b".." => parent,
-                        name => entries.get(name).copied().unwrap_or(ino),
-                    };
+                let entries = directory::entries(entries, ino, parent).map(|(name, ino)| {
                     let file_type = directory::file_type(&self.tree.inode(ino).content);
                     (name, self.nid(ino), file_type)
-                }))
+                });
+                Box::new(directory::blocks(entries))
             }
-            _ => Vec::new(),
+            _ => Box::new(std::iter::empty()),
         }
     }
 
@@ -367,11 +369,11 @@ impl<'a> Places<'a> {
                 .map_err(|_| {
                     let problem =
                         format!("found the device number {rdev}, expected at most 32 bits");
-                    unwritable(&self.path_of(ino), &problem)
+                    unwritable(&self.tree.path_of(ino), &problem)
                 })?,
             Content::Regular(contents) => {
                 let found = *record.insert(self.record(ino, contents)?);
-                Bodies::i_u(found, shape.layout)
+                self.bodies.i_u(found, shape.layout)
             }
         };
         self.write_header(out, ino, &shape, stat, content.file_type(), i_u);
@@ -379,9 +381,7 @@ impl<'a> Places<'a> {
         match record {
             Some(record) => self.bodies.write(out, record),
             None if shape.tail > 0 => {
-                let bytes = self.own_bytes(ino);
-                let tail = bytes.get(size(shape.size - shape.tail)..);
-                out.extend_from_slice(tail.unwrap_or_default());
+                out.extend(self.own_blocks(ino).last().unwrap_or_default());
             }
             None => {}
         }
@@ -438,12 +438,6 @@ impl<'a> Places<'a> {
             };
             out.extend_from_slice(inode.as_bytes());
         }
-    }
-
-    /// A path of an inode, for messages.
-    fn path_of(&self, ino: Ino) -> Vec<u8> {
-        let found = self.tree.walk().find(|entry| entry.ino == ino);
-        found.map(|entry| entry.path).unwrap_or_default()
     }
 }
 

@@ -39,7 +39,6 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Expected, check};
 pub use dump::{Found, dump, fsck};
 pub use kernel::Kernel;
 pub use options::{ClusterSize, Compression, Level, Options, SelfCheck, ZstdLevel};

@@ -5,9 +5,9 @@ use super::size;
 
 /// Stored contents. Equal values are the same place, hence the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(Rust, packed(4))]
 pub struct Contents {
     pub(super) size: u64,
-    pub(super) digest: [u8; 16],
     pub(super) record: u32,
 }
 
@@ -16,12 +16,10 @@ impl Contents {
     pub fn size(&self) -> u64 {
         self.size
     }
-
-    /// The first half of the BLAKE3 digest.
-    pub fn digest(&self) -> &[u8; 16] {
-        &self.digest
-    }
 }
+
+/// The first half of a BLAKE3 digest.
+pub type Half = [u8; 16];
 
 /// Where the contents of a file are.
 #[derive(Clone, Debug)]
@@ -29,15 +27,22 @@ pub struct Record {
     /// Length in bytes.
     pub size: u64,
     /// The first half of their BLAKE3 digest.
-    pub digest: [u8; 16],
+    pub digest: Half,
+    /// Their last bytes, where those are elsewhere.
+    pub tail: Tail,
+    /// Which of the store's places the others are at; 0 if there are no others.
+    pub place: u32,
+}
+
+/// Where bytes of a file are in the data area.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
     /// The first byte in the image.
     pub start: u64,
     /// How many bytes from there.
     pub stored: u64,
     /// The extents of compressed contents.
     pub extents: Run,
-    /// Their last bytes, where those are elsewhere.
-    pub tail: Tail,
 }
 
 /// Some of a list: from where, and how many.
@@ -75,6 +80,7 @@ pub enum Tail {
 
 /// A part of a chain of the packed inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(Rust, packed)]
 pub struct Fragment {
     pub chain: u8,
     /// Where in the chain it starts.
@@ -100,6 +106,8 @@ pub struct PackedSegment {
 #[derive(Debug, Default)]
 pub struct Store {
     pub records: Vec<Record>,
+    /// Small files have none, and there may be a million.
+    places: Vec<Place>,
     pub extents: Vec<Extent>,
     pub arena: Vec<u8>,
     /// The packed inode: one chain after the other.
@@ -116,6 +124,23 @@ impl PackedSegment {
 }
 
 impl Store {
+    /// Where a record's bytes are in the data area.
+    pub fn place(&self, record: &Record) -> Place {
+        let index = size(u64::from(record.place)).checked_sub(1);
+        index.and_then(|index| self.places.get(index)).copied().unwrap_or_default()
+    }
+
+    /// Notes where a record's bytes are; none if there are too many.
+    pub fn put(&mut self, id: usize, tail: Tail, place: Place) -> Option<()> {
+        let record = self.records.get_mut(id)?;
+        record.tail = tail;
+        if place.stored > 0 || place.extents.count > 0 {
+            self.places.push(place);
+            record.place = u32::try_from(self.places.len()).ok()?;
+        }
+        Some(())
+    }
+
     /// Length of the packed inode.
     pub fn packed_size(&self) -> u64 {
         self.packed_sizes.iter().sum()
@@ -130,6 +155,6 @@ impl Store {
     /// The record of contents, if they were stored here.
     pub fn record(&self, contents: &Contents) -> Option<&Record> {
         let record = self.records.get(size(u64::from(contents.record)))?;
-        (record.digest == contents.digest && record.size == contents.size).then_some(record)
+        (record.size == contents.size).then_some(record)
     }
 }

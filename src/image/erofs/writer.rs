@@ -1,16 +1,19 @@
 //! Contents go straight into the data area of the image, while the layer is being read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 
+use hashbrown::HashTable;
+
+use super::check::check;
 use super::compress::{Buffers, Extent, Follows, INLINE, Squeezed};
 use super::data::Data;
-use super::options::{Options, Plan, Tails};
+use super::options::{Options, Plan, SelfCheck, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
 use super::spare::Spare;
-use super::store::{CHAINS, Contents, PackedSegment, Record, Run, Store, Tail};
+use super::store::{CHAINS, Contents, Half, PackedSegment, Place, Record, Run, Store, Tail};
 use super::{BLOCK, len, metadata, size, too_large};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
@@ -30,14 +33,14 @@ pub struct Writer {
     pool: Option<Pool>,
     pub(super) store: Store,
     pub(super) packed: Packed,
-    /// Records by the first half of their digests; there may be a million.
-    known: BTreeMap<u64, u32>,
+    /// Records by their digests.
+    known: HashTable<u32>,
     /// What was handed to the pool, in order, and is not written yet.
     pending: VecDeque<Pending>,
     /// Bytes of the segments in `pending`.
     waiting: usize,
-    /// The record whose segments are being written.
-    current: Option<u32>,
+    /// The record whose segments are being written, and where they are.
+    current: Option<(u32, Place)>,
     /// Memory for segments, and for what becomes of them.
     pub(super) spare: Spare,
     /// Bytes of tails that may wait for their inodes.
@@ -58,9 +61,7 @@ enum Pending {
         bytes: Vec<u8>,
     },
     /// The file turned out to be one that is there already.
-    Discard {
-        record: u32,
-    },
+    Discard,
 }
 
 impl Writer {
@@ -78,7 +79,7 @@ impl Writer {
             pool,
             store: Store::default(),
             packed: Packed::default(),
-            known: BTreeMap::new(),
+            known: HashTable::new(),
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
@@ -93,37 +94,42 @@ impl Writer {
     /// Contents that no inode of the tree has are overwritten: nothing may be in the image that
     /// cannot be seen in it.
     pub fn finish(self, tree: &Tree<Contents>) -> Result<Staged, Error> {
-        let self_check = self.options.self_check;
-        let file = self.finish_unchecked(tree)?;
-        super::check(&file, tree, self_check)?;
+        let (file, digests) = self.finish_unchecked(tree)?;
+        check(&file, tree, digests.as_deref())?;
         Ok(Staged::checked(file)?)
     }
 
-    pub(super) fn finish_unchecked(mut self, tree: &Tree<Contents>) -> Result<File, Error> {
+    /// Writes everything; gives also the digests of all records if they are to be compared.
+    pub(super) fn finish_unchecked(
+        mut self,
+        tree: &Tree<Contents>,
+    ) -> Result<(File, Option<Vec<Half>>), Error> {
         self.pause()?;
         self.finish_packed()?;
         self.spare.release();
-        self.known.clear();
+        self.known = HashTable::new();
         self.erase_unused(tree)?;
         self.data.align()?;
         let start = u32::try_from(self.data.end() / BLOCK).map_err(|_| too_large())?;
         let file = self.data.finish()?;
         metadata::write(&file, &self.options, &self.store, start, tree)?;
-        Ok(file)
+        let digests = || self.store.records.iter().map(|record| record.digest).collect();
+        Ok((file, (self.options.self_check == SelfCheck::Full).then(digests)))
     }
 
     fn erase_unused(&mut self, tree: &Tree<Contents>) -> Result<(), Error> {
         let mut used = vec![false; self.store.records.len()];
         for entry in tree.walk() {
             if let Content::Regular(contents) = &entry.inode.content
-                && let Some(used) = used.get_mut(size(u64::from(contents.record)))
+                && let Some(used) = used.get_mut(index(contents.record))
             {
                 *used = true;
             }
         }
         let mut fragments = Vec::new();
         for (record, _) in self.store.records.iter().zip(&used).filter(|(_, used)| !**used) {
-            self.data.zero(record.start, record.stored)?;
+            let Place { start, stored, .. } = self.store.place(record);
+            self.data.zero(start, stored)?;
             if let Tail::Fragment(fragment) = record.tail {
                 fragments.push(fragment);
             }
@@ -153,7 +159,7 @@ impl Writer {
             && self
                 .store
                 .records
-                .get(size(u64::from(record)))
+                .get(index(record))
                 .is_some_and(|record| record.size == len(&segment));
         let small = match self.plan.tails {
             Tails::Fragments => length <= self.plan.small(),
@@ -193,7 +199,7 @@ impl Writer {
                     self.append(record, true, Squeezed::Plain(buffers))?;
                 }
             }
-            Pending::Discard { record } => self.discard(record),
+            Pending::Discard => self.discard(),
         }
         if self.current.is_none() {
             self.turn_packed()?;
@@ -202,7 +208,7 @@ impl Writer {
     }
 
     fn set_tail(&mut self, record: u32, tail: Tail) {
-        if let Some(record) = self.store.records.get_mut(size(u64::from(record))) {
+        if let Some(record) = self.store.records.get_mut(index(record)) {
             record.tail = tail;
         }
     }
@@ -277,21 +283,16 @@ impl Writer {
 
     /// Writes a segment behind what is there, and notes where.
     fn append(&mut self, id: u32, last: bool, squeezed: Squeezed) -> io::Result<()> {
-        let starts = self.current != Some(id);
-        self.current = if last { None } else { Some(id) };
-        if starts {
+        let mut place = if let Some((_, place)) = self.current.take_if(|(of, _)| *of == id) {
+            place
+        } else {
             if matches!(squeezed, Squeezed::Plain(_)) || !self.plan.extents {
                 self.data.align()?;
             }
-            let first = u32::try_from(self.store.extents.len()).map_err(|_| too_many())?;
-            let start = self.data.end();
-            self.change(id, |record| {
-                record.start = start;
-                record.extents = Run { first, count: 0 };
-            });
-        }
-        let Some(record) = self.store.records.get(size(u64::from(id))) else { return Ok(()) };
-        let (start, first) = (record.start, size(u64::from(record.extents.first)));
+            let extents = Run::new(self.store.extents.len(), 0).ok_or_else(too_many)?;
+            Place { start: self.data.end(), stored: 0, extents }
+        };
+        let first = index(place.extents.first);
         let mut tail = Tail::None;
         match squeezed {
             Squeezed::Clusters(found) => {
@@ -329,13 +330,12 @@ impl Writer {
             self.data.align()?;
         }
         let count = self.store.extents.len() - first;
-        let extents = Run::new(first, count).ok_or_else(too_many)?;
-        let stored = self.data.end() - start;
-        self.change(id, |record| {
-            record.extents = extents;
-            record.stored = stored;
-            record.tail = tail;
-        });
+        place.extents = Run::new(first, count).ok_or_else(too_many)?;
+        place.stored = self.data.end() - place.start;
+        if last {
+            return self.store.put(index(id), tail, place).ok_or_else(too_many);
+        }
+        self.current = Some((id, place));
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl Writer {
     }
 
     fn change(&mut self, id: u32, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = self.store.records.get_mut(size(u64::from(id))) {
+        if let Some(record) = self.store.records.get_mut(index(id)) {
             change(record);
         }
     }
@@ -391,24 +391,24 @@ impl Writer {
         Ok(Tail::None)
     }
 
-    /// Takes back the file that was written last.
-    fn discard(&mut self, id: u32) {
-        self.current = None;
-        let Some(record) = self.store.records.get_mut(size(u64::from(id))) else { return };
-        self.data.take_back(record.start);
-        self.store.extents.truncate(size(u64::from(record.extents.first)));
-        record.stored = 0;
-        record.extents = Run::default();
+    /// Takes back the file that is being written.
+    fn discard(&mut self) {
+        if let Some((_, place)) = self.current.take() {
+            self.data.take_back(place.start);
+            self.store.extents.truncate(index(place.extents.first));
+        }
     }
 
     /// The contents that are stored under a digest.
-    fn find(&self, size: u64, digest: [u8; 16]) -> Option<Contents> {
+    fn find(&self, size: u64, digest: Half) -> Option<Contents> {
         if !self.plan.shares {
             return None;
         }
-        let record = *self.known.get(&key(&digest))?;
-        let contents = Contents { size, digest, record };
-        self.store.record(&contents).map(|_| contents)
+        let records = &self.store.records;
+        let is_it = |record: &Record| record.digest == digest && record.size == size;
+        let is_same = |&record: &u32| records.get(index(record)).is_some_and(is_it);
+        let &record = self.known.find(key(&digest), is_same)?;
+        Some(Contents { size, record })
     }
 
     fn new_record(&mut self, size: u64) -> Result<u32, SinkError> {
@@ -416,20 +416,20 @@ impl Writer {
             .map_err(|_| SinkError::Write(io::ErrorKind::FileTooLarge.into()))?;
         self.store.records.push(Record {
             size,
-            digest: [0; 16],
-            start: 0,
-            stored: 0,
-            extents: Run::default(),
+            digest: Half::default(),
             tail: Tail::None,
+            place: 0,
         });
         Ok(record)
     }
 
     /// Makes a record known by its digest.
-    fn know(&mut self, record: u32, length: u64, digest: [u8; 16]) -> Contents {
+    fn know(&mut self, record: u32, size: u64, digest: Half) -> Contents {
         self.change(record, |known| known.digest = digest);
-        self.known.entry(key(&digest)).or_insert(record);
-        Contents { size: length, digest, record }
+        let records = &self.store.records;
+        let key_of = |&record: &u32| records.get(index(record)).map_or(0, |it| key(&it.digest));
+        self.known.insert_unique(key(&digest), record, key_of);
+        Contents { size, record }
     }
 }
 
@@ -458,8 +458,8 @@ impl ContentSink for Writer {
         // Known before the last segment is on its way: a tail cannot be taken back.
         let digest = half(&hasher);
         if let Some(known) = self.find(size, digest) {
-            if let Some(record) = record {
-                self.pending.push_back(Pending::Discard { record });
+            if record.is_some() {
+                self.pending.push_back(Pending::Discard);
                 if self.pool.is_none() {
                     self.write_next().map_err(SinkError::Write)?;
                 }
@@ -481,17 +481,22 @@ impl ContentSink for Writer {
     }
 }
 
+fn index(record: u32) -> usize {
+    size(u64::from(record))
+}
+
 fn too_many() -> io::Error {
     io::Error::other("found more than 2^32 pieces of contents")
 }
 
-fn half(hasher: &blake3::Hasher) -> [u8; 16] {
-    let mut half = [0; 16];
+fn half(hasher: &blake3::Hasher) -> Half {
+    let mut half = Half::default();
     hasher.finalize_xof().fill(&mut half);
     half
 }
 
-fn key(digest: &[u8; 16]) -> u64 {
+/// What finds a digest: nobody can choose much of it.
+fn key(digest: &Half) -> u64 {
     let mut key = [0; 8];
     key.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
     u64::from_le_bytes(key)
@@ -499,7 +504,6 @@ fn key(digest: &[u8; 16]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SelfCheck;
     use super::*;
     use crate::tree::{Inode, Stat};
 
@@ -528,7 +532,7 @@ mod tests {
             let store = &writer.store;
             assert!(store.arena.len() <= arena && (arena == 0 || !store.arena.is_empty()));
             for record in &store.records {
-                let extents = record.extents.of(&store.extents);
+                let extents = store.place(record).extents.of(&store.extents);
                 let in_blocks = match record.tail {
                     Tail::Inline(_) => extents.split_last().unwrap().1,
                     _ => extents,

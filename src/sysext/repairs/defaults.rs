@@ -1,13 +1,14 @@
 //! Defaults of `etc` (R21): they are in `usr/etc`, which nothing copies to the host's `/etc`, so
 //! tmpfiles.d does, file by file, where the host has none. What is in R20 is gone by now.
 
+use super::tmpfiles::{self, Lines};
 use super::users::Names;
-use super::{Repair, packaged, tmpfiles};
+use super::{Repair, packaged};
 use crate::base::Base;
 use crate::report::Changes;
-use crate::sysext::work::{Work, subtree};
+use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions};
-use crate::tree::{Content, split};
+use crate::tree::{Content, Entry, split};
 
 pub(super) fn run<C>(
     work: &mut Work<C>,
@@ -17,10 +18,8 @@ pub(super) fn run<C>(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let made = packaged::paths(work, &options.limits);
-    let (mut lines, mut count) = (Vec::new(), 0u64);
-    for source in subtree(&work.tree, b"usr/etc").into_iter().skip(1) {
-        let Some(ino) = work.tree.lookup(&source) else { continue };
-        let inode = work.tree.inode(ino);
+    let (mut lines, mut count) = (Lines::default(), 0u64);
+    for Entry { path: source, ino, inode } in work.tree.walk_at(b"usr/etc").skip(1) {
         let path = source.strip_prefix(b"usr/").unwrap_or(&source);
         if made.contains(path) {
             continue;
@@ -30,13 +29,15 @@ pub(super) fn run<C>(
         match &inode.content {
             Content::Directory(_) if of_base || work.implied.contains(&ino) => {}
             Content::Directory(entries) if is_of_units(path, entries.is_empty()) => {}
-            Content::Directory(_) => lines.push(tmpfiles::directory(path, &inode.stat, names)),
+            Content::Directory(_) => {
+                lines.push(path, &tmpfiles::directory(path, &inode.stat, names))?;
+            }
             Content::Symlink(target) => {
-                lines.push(tmpfiles::link(path, target));
+                lines.push(path, &tmpfiles::link(path, target))?;
                 count += 1;
             }
             Content::Regular(_) => {
-                lines.push(tmpfiles::copy(path, &source, &inode.stat, names));
+                lines.push(path, &tmpfiles::copy(path, &source, &inode.stat, names))?;
                 count += 1;
             }
             _ => {}
@@ -53,10 +54,11 @@ pub(super) fn run<C>(
         }
         return Ok(());
     }
-    if !lines.is_empty() {
+    if lines.count > 0 {
         let path = format!("usr/lib/tmpfiles.d/{}-sysext-etc.conf", options.name);
         let why = format!("copies {count} defaults from /usr/etc to /etc, where the host has none");
-        work.add_file(&path, tmpfiles::text(&lines), options.created, ("R21", why), changes)?;
+        let text = lines.finish(&path)?;
+        work.add_file(&path, text, options.created, ("R21", why), changes)?;
     }
     Ok(())
 }

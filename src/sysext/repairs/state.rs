@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use super::tmpfiles::{self, Lines};
 use super::users::Names;
-use super::{Repair, packaged, tmpfiles};
+use super::{Repair, packaged};
 use crate::base::Base;
 use crate::escape::Escaped;
 use crate::layer::check_kept;
 use crate::report::Changes;
 use crate::sysext::rules;
-use crate::sysext::work::{Work, subtree};
+use crate::sysext::work::Work;
 use crate::sysext::{Error, SysextOptions};
-use crate::tree::{Content, Ino, join, split};
+use crate::tree::{Content, Entry, join, split};
 
 /// Where the files of `var` wait to be copied.
 const FACTORY: &[u8] = b"usr/share/factory";
@@ -33,10 +34,10 @@ pub(super) fn run<C>(
         return Ok(());
     }
     let made = packaged::paths(work, &options.limits);
-    let (mut lines, mut files, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    for path in subtree(&work.tree, b"var") {
-        let Some(ino) = work.tree.lookup(&path) else { continue };
-        let inode = work.tree.inode(ino);
+    let (mut lines, mut left_out) = (Lines::default(), Vec::new());
+    // Their paths, each with a NUL behind it: there may be a million.
+    let mut files = Vec::new();
+    for Entry { path, ino, inode } in work.tree.walk_at(b"var") {
         let is_directory = matches!(inode.content, Content::Directory(_));
         if let Some(rule) = rules::var_state(&path, is_directory) {
             left_out.push((path, rule));
@@ -49,16 +50,21 @@ pub(super) fn run<C>(
         match &inode.content {
             // Those that no entry describes are made with what is in them.
             Content::Directory(_) if work.implied.contains(&ino) => {}
-            Content::Directory(_) => lines.push(tmpfiles::directory(&path, &inode.stat, names)),
-            Content::Symlink(target) => lines.push(tmpfiles::link(&path, target)),
+            Content::Directory(_) => {
+                lines.push(&path, &tmpfiles::directory(&path, &inode.stat, names))?;
+            }
+            Content::Symlink(target) => {
+                lines.push(&path, &tmpfiles::link(&path, target))?;
+            }
             Content::Regular(_) => {
                 if let Err(flaw) = check_kept(inode) {
                     changes.warn("R25", format!("{} is left out: {flaw}", Escaped(&path)));
                     continue;
                 }
                 let source = join(FACTORY, &path);
-                lines.push(tmpfiles::copy(&path, &source, &inode.stat, names));
-                files.push((path.clone(), source, ino));
+                lines.push(&path, &tmpfiles::copy(&path, &source, &inode.stat, names))?;
+                files.extend_from_slice(&path);
+                files.push(0);
             }
             _ => {
                 let what = inode.content.type_name();
@@ -72,31 +78,27 @@ pub(super) fn run<C>(
     if !files.is_empty() && base.policy().is_some_and(|policy| policy.policy_type == DEBIANS) {
         changes.warn("R25", "Debian's SELinux policy, when it is enforced, lets systemd-tmpfiles copy no files to /var/lib: on such a host, setsebool -P systemd_tmpfiles_manage_all on".to_owned());
     }
-    for (path, source, ino) in files {
-        move_file(work, &path, &source, ino, changes)?;
+    for path in files.split(|&byte| byte == 0).filter(|path| !path.is_empty()) {
+        move_file(work, path, changes)?;
     }
-    if !lines.is_empty() {
+    if lines.count > 0 {
         let path = format!("usr/lib/tmpfiles.d/{}-sysext-var.conf", options.name);
         let why = format!(
             "makes {} paths that the layer has in /var, where the host has none",
-            lines.len()
+            lines.count
         );
-        work.add_file(&path, tmpfiles::text(&lines), options.created, ("R25", why), changes)?;
+        let text = lines.finish(&path)?;
+        work.add_file(&path, text, options.created, ("R25", why), changes)?;
     }
     Ok(())
 }
 
 /// Moves a file to where the host copies it from. The directories there are root's, and no more
 /// open than those that the file was in.
-fn move_file<C>(
-    work: &mut Work<C>,
-    path: &[u8],
-    source: &[u8],
-    ino: Ino,
-    changes: &mut Changes,
-) -> Result<(), Error> {
-    if work.tree.lookup(source).is_some() {
-        return Err(Error::Taken { path: source.to_vec() });
+fn move_file<C>(work: &mut Work<C>, path: &[u8], changes: &mut Changes) -> Result<(), Error> {
+    let source = join(FACTORY, path);
+    if work.tree.lookup(&source).is_some() {
+        return Err(Error::Taken { path: source });
     }
     let (parent, _) = split(path).unwrap_or_default();
     let mut of_var = parent;
@@ -119,9 +121,10 @@ fn move_file<C>(
             (stat.mode, stat.mtime) = (mode, mtime);
         }
     }
-    work.tree.remove(path);
-    work.tree.link(source, ino);
-    changes.note_moved(path, source, "R25", "the host copies it to /var where it has none");
+    if let Some(ino) = work.tree.remove(path) {
+        work.tree.link(&source, ino);
+    }
+    changes.note_moved(path, &source, "R25", "the host copies it to /var where it has none");
     Ok(())
 }
 
@@ -131,12 +134,14 @@ fn move_file<C>(
 fn tell<C>(work: &Work<C>, base: &Base, options: &SysextOptions<'_>, changes: &mut Changes) {
     let made = packaged::paths(work, &options.limits);
     let mut filled: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    for path in subtree(&work.tree, b"var") {
+    for Entry { path, ino, .. } in work.tree.walk_at(b"var") {
         let known = base.path(&path).is_some()
             || rules::package_database(&path).is_some()
             || rules::left_by_a_build(&path)
             || packaged::covers(&made, &path);
-        let Some(ino) = work.tree.lookup(&path).filter(|_| !known) else { continue };
+        if known {
+            continue;
+        }
         match work.tree.directory(ino) {
             Some(entries) if entries.is_empty() => {
                 filled.insert(path, 0);

@@ -1,8 +1,35 @@
 //! Lines of tmpfiles.d(5).
 
+use std::io::{self, Write};
+
 use super::quote;
 use super::users::Names;
+use crate::layer::{Held, HeldWriter, SinkError};
+use crate::sysext::Error;
 use crate::tree::Stat;
+
+/// The lines of a file: there may be a million.
+#[derive(Default)]
+pub(super) struct Lines {
+    text: HeldWriter,
+    pub count: u64,
+}
+
+impl Lines {
+    /// Adds the line for a path.
+    pub fn push(&mut self, path: &[u8], line: &str) -> Result<(), Error> {
+        self.count += 1;
+        writeln!(self.text, "{line}").map_err(|error| unwritten(path, error))
+    }
+
+    pub fn finish(self, path: &str) -> Result<Held, Error> {
+        self.text.finish().map_err(|error| unwritten(path.as_bytes(), error))
+    }
+}
+
+fn unwritten(path: &[u8], error: io::Error) -> Error {
+    Error::Store { path: path.to_vec(), source: SinkError::Write(error) }
+}
 
 /// A directory with its mode and owner.
 pub(super) fn directory(path: &[u8], stat: &Stat, names: &Names) -> String {
@@ -31,11 +58,4 @@ pub(super) fn copy(path: &[u8], source: &[u8], stat: &Stat, names: &Names) -> St
 /// A link that the host does not have.
 pub(super) fn link(path: &[u8], target: &[u8]) -> String {
     format!("L /{} - - - - {}", quote::tmpfiles(path), quote::tmpfiles(target))
-}
-
-/// The text of a file of such lines.
-pub(super) fn text(lines: &[String]) -> Vec<u8> {
-    let mut text = lines.join("\n");
-    text.push('\n');
-    text.into_bytes()
 }

@@ -236,7 +236,7 @@ fn r15_shared_directories_are_as_in_the_base() {
     assert_eq!((stat(b"usr").mode, stat(b"usr").mtime.sec), (0o750, 1000));
     // Not in the layer, not in the base: the image's time.
     assert_eq!((stat(b"usr/lib").mode, stat(b"usr/lib").mtime.sec), (0o755, 77));
-    assert_eq!(stat(b"usr/own").mtime.sec, 1000);
+    assert_eq!({ stat(b"usr/own").mtime.sec }, 1000);
     assert!(done.changes().contains("R15 changed usr/bin\n"));
     assert!(done.changes().contains("R15 added usr/lib/extension-release.d\n"));
     base_layer = base("d usr 755");
@@ -360,9 +360,9 @@ fn a_path_that_is_moved_and_then_dropped_is_told_of_once() {
         merged,
     );
     let mut seen = std::collections::BTreeSet::new();
-    for change in &done.changes.changes {
-        let path = String::from_utf8_lossy(&change.path);
-        assert!(seen.insert(&change.path), "{path} in {}", done.changes());
+    for change in done.changes.iter() {
+        let path = String::from_utf8_lossy(change.path);
+        assert!(seen.insert(change.path), "{path} in {}", done.changes());
     }
     for line in [
         "R6 dropped lib/os-release\n",
@@ -384,7 +384,7 @@ fn r18_package_databases_in_var_are_named_as_such() {
 #[test]
 fn r25_a_top_level_symlink_is_not_said_to_lack_one_in_the_base() {
     let done = ok("f usr/bin/a A\nl lib64 usr/lib64", MERGED);
-    let of = |path: &[u8]| done.changes.changes.iter().find(|c| c.path == path).unwrap();
+    let of = |path: &[u8]| done.changes.iter().find(|c| c.path == path).unwrap();
     assert_eq!(of(b"lib64").reason, "outside usr");
 }
 

@@ -10,7 +10,7 @@ fn shipped(lines: &str) -> crate::layer::LayerTree<std::sync::Arc<[u8]>> {
     let path = "usr/lib/extension-release.d/extension-release.x";
     let mut layer = super::super::testing::layer(&format!("{LAYER}\nf {path} A"));
     let ino = layer.tree.lookup(path.as_bytes()).unwrap();
-    let held = crate::layer::Held::new(lines.as_bytes().into());
+    let held = crate::layer::Held::from(lines.as_bytes().to_vec());
     layer.tree.inode_mut(ino).content =
         crate::tree::Content::Regular(crate::layer::Stored::Held(held.into()));
     layer
@@ -130,7 +130,6 @@ fn a_shipped_release_file_is_the_start_of_ours() {
     );
     assert!(
         done.changes
-            .changes
             .iter()
             .any(|c| c.reason.ends_with("left out: EXTENSION_RESTART_UNITS, PRETTY_NAME"))
     );

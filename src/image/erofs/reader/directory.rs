@@ -9,14 +9,13 @@ use super::inode::Inode;
 use super::{Reader, corrupt};
 use crate::escape::Escaped;
 use crate::image::Error;
-use crate::tree::Name;
 
 const DIRENT: usize = size_of::<Dirent>();
 
 /// One name of a directory.
 #[derive(Debug)]
 pub struct Entry {
-    pub name: Name,
+    pub name: Box<[u8]>,
     pub nid: u64,
     file_type: u8,
 }
@@ -46,7 +45,7 @@ pub fn entries<'a>(
     let nid = inode.nid;
     let mut file = File::new(reader, inode.clone())?;
     let mut left = inode.size;
-    let mut last = Name::default();
+    let mut last = Box::default();
     let mut dots = u8::from(inode.dot_omitted);
     let mut next_block = move || -> Result<Option<Vec<Entry>>, Error> {
         if left == 0 {

@@ -230,7 +230,7 @@ impl Reader {
                     }
                     entry
                         .expect_type(super::directory::file_type(&image.tree.inode(ino).content))?;
-                    entries.insert(entry.name, ino);
+                    entries.insert(&entry.name, ino);
                     continue;
                 }
                 if u64::try_from(image.tree.len()).unwrap_or(u64::MAX) > limits.entries {
@@ -244,7 +244,7 @@ impl Reader {
                 entry.expect_type(super::directory::file_type(&content))?;
                 let ino = image.tree.add(tree::Inode { stat, content });
                 known.insert(entry.nid, ino);
-                entries.insert(entry.name, ino);
+                entries.insert(&entry.name, ino);
                 if inode.is_directory() {
                     directories.push((ino, nid, inode, depth + 1));
                 }

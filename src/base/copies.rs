@@ -1,0 +1,148 @@
+//! Copies of bases on this host: layers in the storages of podman and its kin, ostree commits in
+//! repositories. What they hold is compared with what is signed before it counts; so they change
+//! what a base costs, and nothing else.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::commit::{self, Commit, Unusable};
+use super::ostree;
+use super::repository::Repository;
+use super::storage::{Archive, Storage};
+use crate::layer;
+use crate::limits::Limits;
+use crate::verify::{LayerCopy, LayerDescriptor, Verified};
+
+/// Where copies may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The directories of containers-storage, in the order in which they are asked.
+    pub storages: Vec<PathBuf>,
+    /// Those of ostree repositories.
+    pub repositories: Vec<PathBuf>,
+}
+
+/// Copies of bases, none of which is looked for before somebody asks.
+#[derive(Debug)]
+pub struct Copies {
+    places: Places,
+    storages: OnceCell<Vec<Storage>>,
+    /// The commit that was asked for, by its checksum.
+    commit: RefCell<Option<(String, Option<Rc<Commit>>)>>,
+    /// Whether a storage was found to have other bytes than it says: once is enough to hear of it.
+    is_refused: Cell<bool>,
+}
+
+impl Copies {
+    /// Copies in these places; those that are not there have none.
+    pub fn new(places: Places) -> Self {
+        Self {
+            places,
+            storages: OnceCell::new(),
+            commit: RefCell::new(None),
+            is_refused: Cell::new(false),
+        }
+    }
+
+    /// A copy of a layer, if there is one that has its `diff_id`.
+    pub(super) fn layer(
+        &self,
+        layer: &Verified<LayerDescriptor>,
+        limits: &Limits,
+    ) -> Option<Verified<LayerCopy<Archive>>> {
+        for storage in self.storages.get_or_init(|| storages(&self.places.storages)) {
+            for archive in storage.layers(layer.diff_id) {
+                let place = storage.path().display();
+                // Not every layer can be assembled anew.
+                let Ok(archive) = archive else { continue };
+                match layer::verify_copy(archive, layer, limits) {
+                    Ok(copy) => {
+                        let digest = layer.descriptor.digest;
+                        tracing::info!("layer {digest} of the base is read from {place}");
+                        return Some(copy);
+                    }
+                    // A user need not be allowed to read what containers have made.
+                    Err(layer::Problem::Read(error)) if is_forbidden(&error) => {
+                        tracing::debug!("{place}: {error}");
+                    }
+                    Err(problem) => self.refuse(layer, &format!("{place}: {problem}")),
+                }
+            }
+        }
+        None
+    }
+
+    /// Says that a copy of a layer is of no use.
+    pub(super) fn refuse(&self, layer: &LayerDescriptor, problem: &dyn Display) {
+        let diff_id = layer.diff_id;
+        if self.is_refused.replace(true) {
+            tracing::debug!("the copy of the layer {diff_id} is not used: {problem}");
+        } else {
+            tracing::warn!(
+                "the copy of the base's layer {diff_id} on this host is not used: {problem}: the \
+                 image's own is read"
+            );
+        }
+    }
+
+    /// A commit, if a repository has all of its directories.
+    pub(super) fn commit(&self, checksum: &str, limits: &Limits) -> Option<Rc<Commit>> {
+        ostree::checksum_of(checksum).ok()?;
+        let mut known = self.commit.borrow_mut();
+        match &*known {
+            Some((other, commit)) if other == checksum => commit.clone(),
+            _ => {
+                let commit = find(&self.places.repositories, checksum, limits).map(Rc::new);
+                *known = Some((checksum.to_owned(), commit.clone()));
+                commit
+            }
+        }
+    }
+}
+
+/// The storages that are there.
+fn storages(paths: &[PathBuf]) -> Vec<Storage> {
+    let open = |path: &PathBuf| match Storage::open(path) {
+        Ok(storage) => Some(storage),
+        Err(error) if is_absence(&error) || is_forbidden(&error) => None,
+        Err(error) => {
+            tracing::warn!("{}: {error}: no layers are looked for there", path.display());
+            None
+        }
+    };
+    paths.iter().filter_map(open).collect()
+}
+
+/// The commit in the first repository that has anything of it.
+fn find(repositories: &[PathBuf], checksum: &str, limits: &Limits) -> Option<Commit> {
+    for path in repositories {
+        let found = Repository::open(path)
+            .map_err(Unusable::from)
+            .and_then(|repository| Commit::find(repository, checksum, limits));
+        match found {
+            Ok(commit) => {
+                let path = path.display();
+                tracing::info!("the ostree commit {checksum} of the base is read from {path}");
+                return Some(commit);
+            }
+            // It is another host's, or another version that this one runs.
+            Err(problem) if problem.is_absence() => {}
+            Err(problem) => {
+                commit::refuse(path, checksum, &problem);
+                return None;
+            }
+        }
+    }
+    None
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
