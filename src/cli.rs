@@ -492,7 +492,8 @@ pub enum DenyArg {
     Setuid,
     /// File capabilities
     Caps,
-    /// Files and links that hide others of the base; equal files are let through with --audit-base
+    /// Files, links and kept whiteouts that hide what the base has; equal files are let through with
+    /// --audit-base
     Shadow,
     /// Deletions of paths of the base, as --whiteouts=refuse
     Whiteout,

@@ -56,7 +56,7 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
                 let open = |located: &_| -> audit::Contents<'_> {
                     Ok(Box::new(reader.contents(located)?))
                 };
-                image.audit(&tree, &open, &mut blobs)
+                image.audit(&tree, &open, &mut blobs, extension.is_ostree)
             };
             let audit = request.extension.audit_base.then(audit).transpose()?;
             extension.built(staged, None, audit, erofs::Contents::size)
@@ -65,7 +65,8 @@ pub fn convert(request: &Request, progress: &mut dyn Progress) -> Result<Report>
             let mut store = Objects::open(objects)?;
             let extension = image.extension(&mut blobs, &mut store, &mut changes)?;
             let tree = extension.sysext.tree();
-            let audit = || image.audit(tree, &|contents| store.read(contents), &mut blobs);
+            let open = |contents: &_| store.read(contents);
+            let audit = || image.audit(tree, &open, &mut blobs, extension.is_ostree);
             let audit = request.extension.audit_base.then(audit).transpose()?;
             let composefs::Image { staged, digest, verity: of_image } =
                 composefs::write(tree, destination.stage()?)?;
@@ -151,7 +152,8 @@ impl<'a> Opened<'a> {
             named_base(request, &config, base)
         })?;
         layer::check_sizes(layers.iter().skip(boundary.lower).map(|it| &**it), &request.limits)?;
-        let image = VerifiedImage { request, config, layers, boundary, bound };
+        let local = Local::of(request);
+        let image = VerifiedImage { request, config, layers, boundary, bound, local };
         Ok(Self { source, resolved, signature, image })
     }
 }
@@ -185,6 +187,7 @@ struct VerifiedImage<'a> {
     layers: Vec<Verified<LayerDescriptor>>,
     boundary: Boundary,
     bound: Bound<'a>,
+    local: Local,
 }
 
 impl VerifiedImage<'_> {
@@ -215,13 +218,12 @@ impl VerifiedImage<'_> {
         let tree = layer::read_all(&of_extension, &options, sink)?;
         sink.pause().map_err(image::Error::Io)?;
 
-        let local = Local::of(request);
         let query = base::Query {
             extension: &tree,
             lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
             ostree: self.ostree_labels(),
-            sources: local.sources(),
+            sources: self.local.sources(),
             limits: &request.limits,
         };
         let base = base::read(&query, blobs)?;
@@ -251,6 +253,7 @@ impl VerifiedImage<'_> {
             release: sysext.release().to_owned(),
             release_file,
             sysext,
+            is_ostree: base.is_ostree(),
         })
     }
 
@@ -260,10 +263,11 @@ impl VerifiedImage<'_> {
         tree: &Tree<C>,
         open: &audit::Open<'_, C>,
         blobs: &mut Blobs<'_>,
+        is_ostree: bool,
     ) -> Result<report::Audit> {
         let Request { limits, extension, .. } = self.request;
-        let local = Local::of(self.request);
-        let mut base = base::Audit::new(blobs, self.boundary.lower, local.sources(), limits);
+        let (count, sources) = (self.boundary.lower, self.local.sources());
+        let mut base = base::Audit::new(blobs, count, is_ostree, sources, limits);
         audit::run(tree, open, &mut base, limits, extension.deny.shadow)
     }
 
@@ -345,6 +349,8 @@ struct Extension<C> {
     release_file: String,
     release: String,
     base: report::Base,
+    /// Whether ostree or bootc deploys the base.
+    is_ostree: bool,
 }
 
 /// An image without a name, and what the report says of it.

@@ -1,16 +1,21 @@
 //! What an extension hides of its base (rows 61 and 66): `--audit-base` and `--deny`. The judges are
 //! the linker, whose libraries they are, and the tools that tell what is in them.
 
-#![allow(clippy::indexing_slicing, reason = "a failed test may panic")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use common::command::{Outcome, Workdir};
-use common::layout::{Image, Layout};
+use common::layout::{Image, Layout, digest};
+use common::mount::Mounted;
+use common::not_run;
 use common::tarball::{Tarball, gzip};
+use common::tools;
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -39,10 +44,18 @@ fn file(tar: Tarball, name: &str, contents: &[u8], mode: u32, capabilities: bool
     tar.entry(name, EntryType::Regular, "", contents, |header| header.set_mode(mode))
 }
 
-fn convert(work: &Workdir, layers: &[Vec<u8>], more: &[&str]) -> Outcome {
+fn image(layers: &[Vec<u8>]) -> Image {
     let blobs: Vec<_> = layers.iter().map(|tar| (gzip(tar), tar.clone())).collect();
+    Image::of_blobs(&blobs)
+}
+
+fn convert(work: &Workdir, layers: &[Vec<u8>], more: &[&str]) -> Outcome {
+    convert_image(work, &image(layers), more)
+}
+
+fn convert_image(work: &Workdir, image: &Image, more: &[&str]) -> Outcome {
     let mut layout = Layout::new();
-    layout.add_image(&Image::of_blobs(&blobs));
+    layout.add_image(image);
     let reference = layout.reference();
     let output = if more.contains(&"--format=composefs") { "demo.cfs" } else { "demo.raw" };
     let common = [&reference, "--insecure-skip-signature", "-o", output, "--force", "--layers=1"];
@@ -215,4 +228,165 @@ fn libraries_that_are_too_many_are_not_read() {
         let outcome = convert(&work, &[base.clone(), layer], &more);
         assert_eq!(outcome.code, 0, "{outcome:#?}");
     }
+}
+
+/// The paths below a directory that are no directories themselves.
+fn files(root: &Path) -> BTreeSet<String> {
+    let list = tools::run(
+        Path::new("find"),
+        [
+            root.as_os_str(),
+            "!".as_ref(),
+            "-type".as_ref(),
+            "d".as_ref(),
+            "-printf".as_ref(),
+            "%P\\n".as_ref(),
+        ],
+    );
+    list.lines().map(str::to_owned).collect()
+}
+
+/// Opaque directories were not in the audit, nor what is below a directory that a whiteout hides,
+/// nor that `usr/etc` hides what the layers of an ostree base have in `etc`. The kernel's overlay
+/// of the image over the base, as a host has that, is the judge.
+#[test]
+fn an_audit_tells_all_that_an_overlay_hides() {
+    if !tools::can_mount() {
+        not_run!("mounting needs root and loop devices");
+    }
+    let base = [
+        "usr/bin/gone",
+        "usr/share/d/one",
+        "usr/share/d/e/two",
+        "usr/share/o/new",
+        "usr/share/o/old",
+    ];
+    let of_etc = ["etc/conf", "etc/d/one", "etc/d/two", "etc/dir/x", "etc/other"];
+    let base =
+        base.iter().chain(&of_etc).fold(Tarball::base(), |tar, path| tar.file(path, b"base"));
+    let layer = Tarball::minimal()
+        .file("usr/bin/.wh.gone", b"")
+        .file("usr/share/.wh.d", b"")
+        .dir("usr/share/o")
+        .file("usr/share/o/.wh..wh..opq", b"")
+        .file("usr/share/o/new", b"extension")
+        .file("usr/etc/conf", b"extension")
+        .file("usr/etc/.wh.other", b"")
+        .dir("usr/etc/d")
+        .file("usr/etc/d/.wh..wh..opq", b"")
+        .file("usr/etc/d/two", b"base")
+        .file("usr/etc/dir", b"a directory in the base")
+        .finish();
+    for (of_ostree, hidden) in [(false, 5), (true, 10)] {
+        let work = Workdir::new();
+        let base =
+            if of_ostree { base.clone().symlink("ostree", "sysroot/ostree") } else { base.clone() };
+        let base = base.finish();
+        let objects = work.out("objects").display().to_string();
+        let composefs = ["--format=composefs", "--objects", &objects];
+        let [told, of_composefs] = [&[][..], &composefs].map(|format| {
+            let more = ["--audit-base", "--whiteouts=keep", "--repairs=none", "--json"];
+            let more = [&more, &["--no-cache"][..], format].concat();
+            let outcome = convert(&work, &[base.clone(), layer.clone()], &more);
+            assert_eq!(outcome.code, 0, "{outcome:#?}");
+            differences(&outcome.json()["audit"])
+        });
+        assert_eq!(told, of_composefs);
+        let told: BTreeSet<_> = told.as_object().unwrap().keys().cloned().collect();
+
+        let host = work.path("host");
+        fs::create_dir(&host).unwrap();
+        fs::write(work.path("base.tar"), &base).unwrap();
+        tools::check(
+            Command::new("tar").arg("-xf").arg(work.path("base.tar")).arg("-C").arg(&host),
+        );
+        if of_ostree {
+            fs::rename(host.join("etc"), host.join("usr/etc")).unwrap();
+        }
+        let image = Mounted::erofs(&work.out("demo.raw"));
+        let merged = Mounted::overlay(&[&image.path().join("usr"), &host.join("usr")]);
+        let (of_host, seen) = (files(&host.join("usr")), files(&merged.path()));
+        let own = |path: &&String| image.path().join("usr").join(path).symlink_metadata().is_ok();
+        let is_hidden = |path: &&String| !seen.contains(*path) || own(path);
+        let expected: BTreeSet<_> =
+            of_host.iter().filter(is_hidden).map(|path| format!("usr/{path}")).collect();
+        assert_eq!((told.len(), &told), (hidden, &expected), "of ostree: {of_ostree}");
+    }
+}
+
+/// Row 66 on hosts that ostree or bootc deploys, with a base in whose layers either mark is; and
+/// deletions that are kept, each of which was let through with `--deny shadow` alone.
+#[test]
+fn row_66_is_about_usr_etc_and_whiteouts_too() {
+    let work = Workdir::new();
+    let base = Tarball::base().file("etc/conf", b"base").file("usr/etc/own", b"base");
+    let bootc = base.clone().symlink("ostree", "sysroot/ostree").finish();
+    let ostree = base.clone().dir("sysroot/ostree/repo").finish();
+    let base = base.finish();
+    let of = |path: &str| Tarball::minimal().file(path, b"base").finish();
+    let deletes = |path: &str| Tarball::minimal().file(path, b"").finish();
+    let (shadow, audit) = (&["--deny=shadow"][..], &["--deny=shadow", "--audit-base"][..]);
+    for (base, layer, arguments, code) in [
+        (&base, of("etc/conf"), shadow, 0),
+        (&base, of("usr/etc/conf"), shadow, 0),
+        (&bootc, of("etc/conf"), shadow, 8),
+        (&bootc, of("usr/etc/conf"), shadow, 8),
+        (&bootc, of("usr/etc/conf/dir/x"), shadow, 8),
+        (&bootc, of("usr/etc/new"), shadow, 0),
+        (&bootc, of("usr/etc/own"), shadow, 8),
+        (&bootc, of("usr/etc/selinux"), shadow, 0),
+        (&ostree, of("usr/etc/conf"), shadow, 8),
+        (&ostree, of("usr/etc/conf"), audit, 0),
+        (&ostree, of("usr/etc/conf/dir/x"), audit, 8),
+        (&ostree, of("usr/etc/own"), audit, 0),
+        (&base, deletes("usr/lib/.wh.x"), shadow, 8),
+        (&base, deletes("usr/lib/.wh..wh..opq"), shadow, 8),
+        (&base, deletes("usr/etc/.wh.own"), shadow, 8),
+        (&base, deletes("usr/lib/.wh.x"), audit, 0),
+        (&base, deletes("usr/etc/.wh.own"), audit, 8),
+        (&base, deletes("usr/etc/.wh..wh..opq"), audit, 8),
+        (&base, deletes("usr/lib/.wh..wh..opq"), audit, 8),
+        (&base, deletes("usr/bin/.wh..wh..opq"), audit, 0),
+        (&base, deletes("usr/lib/.wh..wh..opq"), &["--deny=whiteout"], 8),
+        (&base, deletes("usr/lib/.wh..wh..opq"), &["--deny=whiteout", "--audit-base"], 8),
+    ] {
+        let _ = fs::remove_file(work.out("demo.raw"));
+        let more = [arguments, &["--no-cache", "--whiteouts=keep", "--repairs=none"]].concat();
+        let outcome = convert(&work, &[base.clone(), layer], &more);
+        assert_eq!(outcome.code, code, "{arguments:?} {outcome:#?}");
+        assert_eq!(work.out("demo.raw").exists(), code == 0, "{arguments:?}");
+    }
+}
+
+/// The labels of a commit are as good as what the layers have: a copy of the commit on the host,
+/// which has no repository in it, changes nothing.
+#[test]
+fn labels_tell_a_base_that_ostree_deploys() {
+    let work = Workdir::new();
+    let base = Tarball::base().file("etc/conf", b"base").finish();
+    let layer = Tarball::minimal().file("etc/conf", b"extension").finish();
+    let mut image = image(&[base.clone(), layer]);
+    for (labels, code) in [
+        (json!({}), 0),
+        (json!({ "ostree.commit": "0".repeat(64), "ostree.final-diffid": digest(&base) }), 8),
+    ] {
+        image.config["config"] = json!({ "Labels": labels });
+        for more in [&["--deny=shadow"][..], &["--deny=shadow", "--audit-base"]] {
+            let outcome = convert_image(&work, &image, &[more, &["--no-cache"]].concat());
+            assert_eq!(outcome.code, code, "{outcome:#?}");
+        }
+    }
+}
+
+/// The audit once opened the cache again.
+#[test]
+fn a_bad_cache_is_warned_of_once() {
+    let work = Workdir::new();
+    let file = work.path("file");
+    fs::write(&file, "").unwrap();
+    let cache = format!("--cache-dir={}", file.display());
+    let layers = [Tarball::base().finish(), Tarball::minimal().finish()];
+    let outcome = convert(&work, &layers, &["--audit-base", &cache]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert_eq!(outcome.stderr.matches("is not used as a cache").count(), 1, "{outcome:#?}");
 }

@@ -5,7 +5,7 @@
 //!
 //! - Reading ends, however symlinks and hard links lead.
 //! - os-release is what one of the layers has as a file's contents.
-//! - Other compression of a layer, and an empty layer below all others, change nothing.
+//! - Other compression of a layer, and an empty layer anywhere, change nothing.
 
 use oci2sysext::base::{self, Base, Query, Sources, os_release};
 use oci2sysext::error::Error;
@@ -31,8 +31,11 @@ pub fn run(data: &[u8]) {
     }
     let base = shown(base);
     assert_eq!(shown(read(&layers, Layer::gzip)), base);
-    let more = [&[Tar::new().end()], layers.as_slice()].concat();
-    assert_eq!(shown(read(&more, Layer::tar)), base);
+    for place in 0..=layers.len() {
+        let mut more = layers.clone();
+        more.insert(place, Tar::new().end());
+        assert_eq!(shown(read(&more, Layer::tar)), base);
+    }
 }
 
 fn read(layers: &[Vec<u8>], pack: fn(&[u8]) -> Layer) -> Result<Base, Error> {
@@ -69,6 +72,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "0 etc/selinux/config=SELINUXTYPE=targeted\n0 etc/selinux/targeted/contexts/files/file_contexts=/usr(/.*)? system_u:object_r:usr_t:s0\n0 usr/lib/os-release=ID=x\n",
         "2 etc=usr/etc\n2 usr/etc=../etc\n0 usr/lib/os-release=ID=x\n",
         "0 a=ID=y\n/\n1 usr/lib/os-release=a\n2 usr/sbin=bin\n5 usr/bin=\n",
+        "0 a=ID=y\n/\n1 usr/lib/os-release=a\n/\n0 a=ID=z\n/\n1 usr/a=usr/lib/os-release\n0 .wh.a=\n",
         "0 usr/lib/passwd=root:x:0:0:::\n2 lib=usr/lib\n0 lib/os-release=ID=z\n/\n0 usr/.wh..wh..opq=\n",
     ])
 }

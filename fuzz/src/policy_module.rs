@@ -36,6 +36,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     package.extend(contexts);
     let cil = "(type t) ; x\n(block b (type t) (filecon \"/a(/.*)?\" any (u r t ((s0) (s0)))))\n\
-               (filecon \"/usr/x\" file ())\n(optional o (allow t t (file (read))))";
+               (filecon \"/usr/x\" file ())\n(typealias o)\n(typealiasactual o b.t)\n\
+               (filecon \"/o\" dir (u r o ((s0) (s0))))\n(optional o (allow t t (file (read))))";
     vec![[b"p", &package[..]].concat(), [b"c", cil.as_bytes()].concat()]
 }

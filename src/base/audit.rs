@@ -2,16 +2,18 @@
 //!
 //! Every layer is read for that. It is for the report alone, and no byte of an image depends on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::Sources;
 use super::layers::{Layers, Listings};
+use super::ostree;
 use super::record::TEXT_FILES;
 use super::view::{Kind, Seen, View, Wants};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::tree::Stat;
+use crate::tree::{Stat, split};
 
 /// A path that the base has, which is no directory.
 #[derive(Clone, Debug)]
@@ -45,29 +47,54 @@ pub enum HiddenKind {
 pub struct Audit<'a, L> {
     listings: Listings<'a, L>,
     layers: usize,
+    is_ostree: bool,
     limits: &'a Limits,
 }
 
 impl<'a, L: Layers> Audit<'a, L> {
-    /// A base of as many layers.
-    pub fn new(layers: &'a mut L, count: usize, sources: Sources<'a>, limits: &'a Limits) -> Self {
-        Self { listings: Listings::new(layers, sources, limits), layers: count, limits }
+    /// A base of as many layers, and whether [ostree or bootc deploys it](super::Base::is_ostree).
+    pub fn new(
+        layers: &'a mut L,
+        count: usize,
+        is_ostree: bool,
+        sources: Sources<'a>,
+        limits: &'a Limits,
+    ) -> Self {
+        Self { listings: Listings::new(layers, sources, limits), layers: count, is_ostree, limits }
     }
 
-    /// What the base has at these paths, directories left out.
+    /// What hosts have of the base at these paths, and all that they have of it below `covers`;
+    /// directories are left out.
     ///
     /// # Errors
     /// What the layers' source and reader say.
     pub fn look(
         &mut self,
         paths: &BTreeSet<Vec<u8>>,
+        covers: &HashSet<Vec<u8>>,
     ) -> Result<BTreeMap<Vec<u8>, Hidden>, L::Error> {
-        let (none, all) = (|_: &[u8]| false, |_: &[u8]| true);
-        let mut wants = Wants::new(false, &none, &all);
-        for path in paths {
-            wants.path(path);
+        let is_ostree = self.is_ostree;
+        let is_covered = |path: &[u8]| {
+            let mut at = path;
+            while let Some((parent, _)) = split(at) {
+                if covers.contains(parent) {
+                    return true;
+                }
+                at = parent;
+            }
+            false
+        };
+        let also = |path: &[u8]| !covers.is_empty() && is_covered(&on_hosts(path, is_ostree));
+        let all = |_: &[u8]| true;
+        let mut wants = Wants::new(false, &also, &all);
+        for place in paths.iter().flat_map(|path| self.places(path)) {
+            wants.path(place);
         }
-        Ok(hidden(&self.view(wants)?, paths))
+        let view = self.view(wants)?;
+        let covered =
+            view.paths().map(|path| on_hosts(path, is_ostree)).filter(|path| is_covered(path));
+        let paths = covered.map(Cow::into_owned).chain(paths.iter().cloned()).collect();
+        Ok(self.hidden(&view, &paths))
     }
 
     /// The contents of such files, as far as they are no more than limits allow of text.
@@ -85,18 +112,21 @@ impl<'a, L: Layers> Audit<'a, L> {
         for (path, &size) in files.iter().filter(|(_, size)| **size <= self.limits.text_file) {
             let Some(rest) = left.checked_sub(size) else { break };
             left = rest;
-            wants.contents(path);
+            for place in self.places(path) {
+                wants.contents(place);
+            }
             paths.insert(path.clone());
         }
         let view = self.view(wants)?;
         let lacking = view.lacking();
         if lacking.is_empty() {
-            return Ok(hidden(&view, &paths));
+            return Ok(self.hidden(&view, &paths));
         }
         for (index, paths) in lacking {
             self.listings.lend_contents(index, &paths)?;
         }
-        Ok(hidden(&self.view(view.into_wants())?, &paths))
+        let view = self.view(view.into_wants())?;
+        Ok(self.hidden(&view, &paths))
     }
 
     fn view<'w>(&mut self, wants: Wants<'w>) -> Result<View<'w>, L::Error>
@@ -109,21 +139,36 @@ impl<'a, L: Layers> Audit<'a, L> {
         }
         Ok(view)
     }
+
+    /// Where layers may have a path of the host; the first that they have counts.
+    fn places<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> + use<'p, L> {
+        let in_layers = ostree::in_layers(path).filter(|_| self.is_ostree);
+        [Some(path), in_layers].into_iter().flatten()
+    }
+
+    fn hidden(&self, view: &View<'_>, paths: &BTreeSet<Vec<u8>>) -> BTreeMap<Vec<u8>, Hidden> {
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let node = self.places(path).find_map(|place| match view.look(place) {
+                Seen::Node(node) => Some(node),
+                _ => None,
+            });
+            let Some(node) = node else { continue };
+            let kind = match &node.kind {
+                Kind::Directory => continue,
+                Kind::Regular { size, digest, contents, .. } => {
+                    HiddenKind::Regular { size: *size, digest: *digest, contents: contents.clone() }
+                }
+                Kind::Symlink(target) => HiddenKind::Symlink(target.clone()),
+                Kind::Special | Kind::Elsewhere | Kind::Object(_) => HiddenKind::Other,
+            };
+            found.insert(path.clone(), Hidden { stat: node.stat.clone(), kind });
+        }
+        found
+    }
 }
 
-fn hidden(view: &View<'_>, paths: &BTreeSet<Vec<u8>>) -> BTreeMap<Vec<u8>, Hidden> {
-    let mut found = BTreeMap::new();
-    for path in paths {
-        let Seen::Node(node) = view.look(path) else { continue };
-        let kind = match &node.kind {
-            Kind::Directory => continue,
-            Kind::Regular { size, digest, contents, .. } => {
-                HiddenKind::Regular { size: *size, digest: *digest, contents: contents.clone() }
-            }
-            Kind::Symlink(target) => HiddenKind::Symlink(target.clone()),
-            Kind::Special | Kind::Elsewhere(_) | Kind::Object(_) => HiddenKind::Other,
-        };
-        found.insert(path.clone(), Hidden { stat: node.stat.clone(), kind });
-    }
-    found
+/// Where hosts have what the layers have at a path.
+fn on_hosts(path: &[u8], is_ostree: bool) -> Cow<'_, [u8]> {
+    if is_ostree { ostree::on_hosts(path) } else { path.into() }
 }

@@ -12,6 +12,7 @@ mod error;
 mod follow;
 mod gvariant;
 mod layers;
+mod links;
 mod listing;
 mod named;
 pub mod os_release;
@@ -72,6 +73,7 @@ pub struct Sources<'a> {
 ///     lower_policy: None,
 ///     accounts: Default::default(),
 ///     paths: Default::default(),
+///     is_ostree: false,
 ///     layers: 0,
 /// };
 /// ```
@@ -82,6 +84,7 @@ pub struct Base {
     lower_policy: Option<PolicyFiles>,
     accounts: Accounts,
     paths: BTreeMap<Vec<u8>, BasePath>,
+    is_ostree: bool,
     layers: usize,
 }
 
@@ -117,6 +120,19 @@ impl Base {
         self.paths.get(path)
     }
 
+    /// What a path of the extension hides on the host: the same path of the base or, in `usr/etc` of
+    /// a host that ostree or bootc deploys, what the layers have in `etc` (R29).
+    pub fn hidden_by(&self, path: &[u8]) -> Option<&BasePath> {
+        let in_layers = || ostree::in_layers(path).filter(|_| self.is_ostree());
+        self.path(path).or_else(|| self.path(in_layers()?))
+    }
+
+    /// Whether ostree or bootc deploys the base, so that its hosts have in `usr/etc` what its
+    /// layers have in `etc`.
+    pub fn is_ostree(&self) -> bool {
+        self.is_ostree
+    }
+
     /// How many layers it has.
     pub fn layers(&self) -> usize {
         self.layers
@@ -135,6 +151,7 @@ impl Base {
                 groups: accounts::parse(b"root:x:0:"),
             },
             paths,
+            is_ostree: false,
             layers: 1,
         }
     }

@@ -12,6 +12,7 @@
 //! files with their checksums, directories with those of their contents and of their metadata, which
 //! are `(uuua(ayay))`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, hash_map};
 
 use super::gvariant::{self, Tuple, array, string};
@@ -26,6 +27,10 @@ use crate::tree::{Stat, is_within, join, split};
 pub(super) const SYSROOT: &[u8] = b"sysroot";
 
 const OBJECTS: &[u8] = b"sysroot/ostree/repo/objects/";
+
+/// What tells a base that ostree or bootc deploys, where its labels do not: every such host has the
+/// first one, a link, and a base that is a commit its repository.
+pub(super) const MARKS: [&[u8]; 2] = [b"ostree", b"sysroot/ostree/repo"];
 
 /// What separates the packages of a layer.
 const SEPARATOR: char = ',';
@@ -65,6 +70,16 @@ pub enum Unusable {
 /// Whether a path of a layer is that of an object that tells of a commit.
 pub(super) fn is_metadata(path: &[u8]) -> bool {
     path.starts_with(OBJECTS) && (path.ends_with(b".commit") || path.ends_with(b".dirtree"))
+}
+
+/// Where the layers of such a base have what its hosts have in `usr/etc`.
+pub(super) fn in_layers(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(b"usr/").filter(|path| is_within(path, b"etc"))
+}
+
+/// Where such hosts have what the layers have at a path.
+pub(super) fn on_hosts(path: &[u8]) -> Cow<'_, [u8]> {
+    if is_within(path, b"etc") { [b"usr/", path].concat().into() } else { path.into() }
 }
 
 /// Whether one of the packages of a layer may own a path: where to look first. What the layers have

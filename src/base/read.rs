@@ -97,7 +97,7 @@ pub fn read<C, L: Layers>(query: &Query<'_, C>, layers: &mut L) -> Result<Base, 
     };
     let types = |path: &[u8]| needs_type(&query.extension.tree, path, alternatives);
     let mut wants = Wants::new(query.policy, &compared, &types);
-    for path in ALWAYS {
+    for path in ALWAYS.iter().chain(&ostree::MARKS) {
         wants.path(path);
     }
     for path in OS_RELEASE {
@@ -387,6 +387,8 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
         policy: found,
         lower_policy,
         accounts: of_base,
+        is_ostree: query.ostree.is_some()
+            || ostree::MARKS.iter().any(|mark| paths.contains_key(*mark)),
         paths,
         layers: query.lower_layers,
     })
@@ -397,7 +399,7 @@ fn base_kind(kind: &Kind) -> BaseKind {
         Kind::Directory => BaseKind::Directory,
         Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
         Kind::Regular { .. } => BaseKind::Regular,
-        Kind::Special | Kind::Elsewhere(_) => BaseKind::Special,
+        Kind::Special | Kind::Elsewhere => BaseKind::Special,
         Kind::Object(_) => BaseKind::Unread,
     }
 }
@@ -447,7 +449,7 @@ impl<C> Merged<'_, C> {
                 Kind::Directory => Step::Directory,
                 Kind::Symlink(target) => Step::Symlink(target.clone()),
                 Kind::Regular { .. } | Kind::Special => Step::Other,
-                Kind::Elsewhere(_) => Step::Absent,
+                Kind::Elsewhere => Step::Absent,
                 Kind::Object(_) => return Err(Stop::Unknown(path.to_vec())),
             },
             Seen::ImpliedDirectory => Step::Directory,

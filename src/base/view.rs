@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::links::{Cover, Links, Target};
 use super::listing::Listing;
 use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::{Error, ostree, policy};
@@ -27,8 +28,6 @@ pub(super) struct Wants<'a> {
     also: &'a dyn Fn(&[u8]) -> bool,
     /// Tells of those which it matters whether they are files or symlinks.
     types: &'a dyn Fn(&[u8]) -> bool,
-    /// More of those: what hard links of upper layers lead to.
-    targets: BTreeSet<Vec<u8>>,
 }
 
 impl<'a> Wants<'a> {
@@ -40,14 +39,7 @@ impl<'a> Wants<'a> {
         also: &'a dyn Fn(&[u8]) -> bool,
         types: &'a dyn Fn(&[u8]) -> bool,
     ) -> Self {
-        Self {
-            paths: BTreeSet::new(),
-            contents: BTreeSet::new(),
-            policy,
-            also,
-            types,
-            targets: BTreeSet::new(),
-        }
+        Self { paths: BTreeSet::new(), contents: BTreeSet::new(), policy, also, types }
     }
 
     /// Asks for the metadata of a path.
@@ -78,7 +70,7 @@ impl<'a> Wants<'a> {
     }
 
     fn has_type(&self, path: &[u8]) -> bool {
-        self.has_contents(path) || self.targets.contains(path) || (self.types)(path)
+        self.has_contents(path) || (self.types)(path)
     }
 }
 
@@ -106,8 +98,8 @@ pub(super) enum Kind {
         at: Vec<u8>,
     },
     Special,
-    /// A hard link to a path that its own layer does not have.
-    Elsewhere(Vec<u8>),
+    /// A hard link whose file is yet to be found, or is nowhere.
+    Elsewhere,
     /// A file or symlink of an ostree commit, and the path of its object, which is in some layer.
     Object(Vec<u8>),
 }
@@ -134,6 +126,9 @@ pub(super) struct View<'a> {
     implied: HashMap<Vec<u8>, usize>,
     deleted: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
+    /// Hard links that lead to paths of layers that are yet to come, by these paths: the topmost
+    /// that has one decides, whatever is above the layers with the links.
+    links: Links,
     /// Bytes of all contents together.
     text: u64,
 }
@@ -148,6 +143,7 @@ impl<'a> View<'a> {
             implied: HashMap::new(),
             deleted: HashSet::new(),
             opaque: HashSet::new(),
+            links: Links::new(),
             text: 0,
         }
     }
@@ -170,31 +166,16 @@ impl<'a> View<'a> {
             Record::Entry(entry) => self.visit(entry, &mut layer),
             Record::Contents { path, bytes } => self.fill(&path, &bytes, index),
         })?;
-        for _ in 0..LINK_ROUNDS {
-            if layer.links.is_empty() {
-                break;
-            }
-            self.follow_links(listing, &mut layer)?;
-        }
+        self.follow_links(listing, std::mem::take(&mut layer.links), index)?;
         for ostree::File { path, object } in files {
+            let kind = Kind::Object(object.clone());
+            for link in self.links.remove(path).unwrap_or_default() {
+                let node = Node { stat: Stat::default(), kind: kind.clone(), layer: index };
+                self.nodes.insert(link, node);
+            }
             if self.takes(path, false, &mut layer) && !self.nodes.contains_key(path) {
-                let kind = Kind::Object(object.clone());
                 let node = Node { stat: Stat::default(), kind, layer: index };
                 self.nodes.insert(path.clone(), node);
-            }
-        }
-        // A link into a lower layer: whoever wants the path wants its target there.
-        for (path, target) in layer.links.into_iter().chain(layer.foreign) {
-            if self.wants.has_contents(&path) {
-                self.wants.contents(&target);
-            } else {
-                self.wants.path(&target);
-            }
-            if self.wants.has_type(&path) {
-                self.wants.targets.insert(target.clone());
-            }
-            if let Some(node) = self.nodes.get_mut(&path) {
-                node.kind = Kind::Elsewhere(target);
             }
         }
         self.deleted.extend(layer.deleted);
@@ -204,17 +185,13 @@ impl<'a> View<'a> {
 
     /// What is at a path; symlinks are not followed.
     pub fn look(&self, path: &[u8]) -> Seen<'_> {
-        let mut at = path;
-        for _ in 0..LINK_ROUNDS {
-            match self.nodes.get(at) {
-                Some(Node { kind: Kind::Elsewhere(target), .. }) => at = target,
-                Some(node) => return Seen::Node(node),
-                None if self.implied.contains_key(at) => return Seen::ImpliedDirectory,
-                None if self.wants.has(at) => return Seen::Absent,
-                None => return Seen::Unknown,
-            }
+        match self.nodes.get(path) {
+            Some(Node { kind: Kind::Elsewhere, .. }) => Seen::Absent,
+            Some(node) => Seen::Node(node),
+            None if self.implied.contains_key(path) => Seen::ImpliedDirectory,
+            None if self.wants.has(path) => Seen::Absent,
+            None => Seen::Unknown,
         }
-        Seen::Absent
     }
 
     /// The paths that are there, of those that were asked for.
@@ -230,7 +207,7 @@ impl<'a> View<'a> {
 
     /// Whether a path of an ostree commit is asked for.
     pub fn wants(&self, path: &[u8]) -> bool {
-        self.wants.has(path)
+        self.wants.has(path) || self.links.contains_key(path)
     }
 
     /// Whether the contents of a path are asked for.
@@ -240,10 +217,7 @@ impl<'a> View<'a> {
 
     /// Whether hard links lead to anything below a directory of lower layers.
     pub fn leads_to(&self, directory: &[u8]) -> bool {
-        self.nodes.values().any(|node| match &node.kind {
-            Kind::Elsewhere(target) => is_within(target, directory),
-            _ => false,
-        })
+        self.links.keys().any(|target| is_within(target, directory))
     }
 
     /// The files whose contents are wanted, and were in no listing: by layer, then by the path
@@ -278,7 +252,7 @@ impl<'a> View<'a> {
         let objects = self.objects();
         let mut found = self.look_up(listing, &objects)?;
         for (object, paths) in objects {
-            let Some((stat, Ok(kind))) = found.remove(&object) else { continue };
+            let Some(Target::Inode(stat, kind)) = found.remove(&object) else { continue };
             if matches!(kind, Kind::Regular { .. } | Kind::Symlink(_)) {
                 for path in paths {
                     let (stat, kind) = (stat.clone(), kind.clone());
@@ -309,7 +283,7 @@ impl<'a> View<'a> {
                     }
                     EntryKind::HardLink(target) => {
                         layer.links.insert(path.clone(), target);
-                        Kind::Special
+                        Kind::Elsewhere
                     }
                     _ => Kind::Special,
                 };
@@ -379,67 +353,88 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Finds the targets of hard links in a second look at their layer: on an ostree base every
-    /// file is a link to an object of the repository, which may come before or after it (R29).
-    fn follow_links(&mut self, listing: &Listing, layer: &mut Layer) -> Result<(), Error> {
-        let mut by_target: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-        for (path, target) in std::mem::take(&mut layer.links) {
-            by_target.entry(target).or_default().push(path);
+    /// Finds the files that hard links lead to, those of a layer and those of layers above it that
+    /// are not found yet, in more looks at it: on an ostree base every file is a link to an object
+    /// of the repository, which may come before or after it (R29).
+    fn follow_links(
+        &mut self,
+        listing: &Listing,
+        own: BTreeMap<Vec<u8>, Vec<u8>>,
+        index: usize,
+    ) -> Result<(), Error> {
+        let mut links = std::mem::take(&mut self.links);
+        for (path, target) in own {
+            links.entry(target).or_default().push(path);
         }
-        let found = self.look_up(listing, &by_target)?;
-        for (target, paths) in by_target {
-            for path in paths {
-                match found.get(&target) {
-                    Some((stat, Ok(kind))) => {
-                        let (stat, kind) = (stat.clone(), kind.clone());
-                        self.nodes.insert(path, Node { stat, kind, layer: layer.index });
+        for _ in 0..LINK_ROUNDS {
+            if links.is_empty() {
+                break;
+            }
+            let mut found = self.look_up(listing, &links)?;
+            let mut next = Links::new();
+            for (target, paths) in links {
+                match found.remove(&target) {
+                    Some(Target::Inode(stat, kind)) => {
+                        for path in paths {
+                            let (stat, kind) = (stat.clone(), kind.clone());
+                            self.nodes.insert(path, Node { stat, kind, layer: index });
+                        }
                     }
-                    Some((_, Err(next))) => {
-                        layer.links.insert(path, next.clone());
-                    }
-                    None => layer.foreign.push((path, target.clone())),
+                    Some(Target::Link(target)) => next.entry(target).or_default().extend(paths),
+                    Some(Target::Nothing) => {}
+                    None => self.links.entry(target).or_default().extend(paths),
                 }
             }
+            links = next;
         }
         Ok(())
     }
 
-    /// What a layer has at some paths, for whom they are.
+    /// What a layer says of some paths, for whom they are.
     fn look_up(
         &mut self,
         listing: &Listing,
-        targets: &BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
+        targets: &Links,
     ) -> Result<BTreeMap<Vec<u8>, Target>, Error> {
-        let mut found: BTreeMap<Vec<u8>, Target> = BTreeMap::new();
+        let (mut found, mut cover) = (BTreeMap::<_, Target>::new(), Cover::new(targets));
         let limits = self.limits;
         listing.walk::<Error>(limits, &mut |record| {
-            let (Record::Entry(Entry { path, .. }) | Record::Contents { path, .. }) = &record;
-            let Some(paths) = targets.get(path) else { return Ok(()) };
-            let wanted = paths.iter().any(|path| self.wants.has_contents(path));
-            let Entry { path, stat, kind } = match record {
-                Record::Entry(entry) => entry,
+            let (path, stat, kind) = match record {
+                Record::Entry(Entry { path, stat, kind }) => (path, stat, kind),
                 Record::Contents { path, bytes } => {
-                    if let Some((_, Ok(Kind::Regular { contents: text @ None, .. }))) =
+                    if let Some(Target::Inode(_, Kind::Regular { contents: text @ None, .. })) =
                         found.get_mut(&path)
-                        && wanted
+                        && self.wants_any_contents(targets.get(&path))
                     {
                         *text = Some(self.keep(&path, &bytes)?);
                     }
                     return Ok(());
                 }
             };
-            let kind = match kind {
+            cover.add(&path, &kind);
+            let Some(paths) = targets.get(&path) else { return Ok(()) };
+            let target = match kind {
                 EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
-                EntryKind::Directory => Ok(Kind::Directory),
-                EntryKind::Symlink(target) => Ok(Kind::Symlink(target)),
-                EntryKind::Regular(file) => Ok(self.regular(&path, file, wanted)?),
-                EntryKind::HardLink(target) => Err(target),
-                EntryKind::Special => Ok(Kind::Special),
+                EntryKind::Directory => Target::Nothing,
+                EntryKind::Symlink(to) => Target::Inode(stat, Kind::Symlink(to)),
+                EntryKind::Regular(file) => {
+                    let wanted = self.wants_any_contents(Some(paths));
+                    Target::Inode(stat, self.regular(&path, file, wanted)?)
+                }
+                EntryKind::HardLink(to) => Target::Link(to),
+                EntryKind::Special => Target::Inode(stat, Kind::Special),
             };
-            found.insert(path, (stat, kind));
+            found.insert(path, target);
             Ok(())
         })?;
+        for target in targets.keys().filter(|target| cover.hides(target)) {
+            found.entry(target.clone()).or_insert(Target::Nothing);
+        }
         Ok(found)
+    }
+
+    fn wants_any_contents(&self, paths: Option<&Vec<Vec<u8>>>) -> bool {
+        paths.into_iter().flatten().any(|path| self.wants.has_contents(path))
     }
 
     /// Whether no upper layer has the path, or hides it.
@@ -476,17 +471,12 @@ impl<'a> View<'a> {
     }
 }
 
-/// What a hard link leads to: an inode, or another hard link.
-type Target = (Stat, Result<Kind, Vec<u8>>);
-
 /// What is noted of a layer while it is read.
 #[derive(Debug, Default)]
 struct Layer {
     index: usize,
     /// Hard links, and the paths that they lead to.
     links: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Those that lead to nothing in this layer.
-    foreign: Vec<(Vec<u8>, Vec<u8>)>,
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
 }

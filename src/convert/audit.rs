@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::report::{self, Soname};
 use crate::sysext::{self, privileges};
-use crate::tree::{Content, Inode, Stat, Tree, Xattrs};
+use crate::tree::{Content, Inode, Stat, Tree, Xattrs, is_within};
 
 /// Limits for the extension's own image, which is made and checked, and has more than its layers.
 pub(super) fn unlimited(limits: &Limits) -> Limits {
@@ -34,23 +34,19 @@ pub(super) fn run<C>(
     limits: &Limits,
     deny_shadow: bool,
 ) -> Result<report::Audit> {
-    let entries: BTreeMap<Vec<u8>, &Inode<C>> = tree
-        .walk()
-        .filter(|entry| {
-            matches!(
-                entry.inode.content,
-                Content::Regular(_) | Content::Symlink(_) | Content::CharDevice { .. }
-            )
-        })
-        .map(|entry| (entry.path, entry.inode))
-        .collect();
+    let entries: BTreeMap<Vec<u8>, &Inode<C>> =
+        tree.walk().map(|entry| (entry.path, entry.inode)).collect();
     let paths: BTreeSet<Vec<u8>> = entries.keys().cloned().collect();
-    let found = base.look(&paths)?;
+    let covers = entries.iter().filter(|(path, inode)| shows_nothing_below(path, inode));
+    let covers = covers.map(|(path, _)| path.clone()).collect();
+    let found = base.look(&paths, &covers)?;
 
     let (mut hidden, mut libraries) = (Vec::new(), BTreeMap::new());
     for (path, of_base) in &found {
-        let Some(inode) = entries.get(path) else { continue };
-        let differs = differences(inode, of_base, open)?;
+        let differs = match entries.get(path) {
+            Some(inode) => differences(inode, of_base, open)?,
+            None => vec![EXISTENCE],
+        };
         if deny_shadow && !differs.is_empty() {
             let what = format!("another one ({})", differs.join(", "));
             return Err(sysext::Error::Shadow { path: path.clone(), what }.into());
@@ -84,6 +80,18 @@ pub(super) fn run<C>(
 }
 
 const CONTENTS: &str = "contents";
+/// Where the base has something, and the extension lets nothing be seen.
+const EXISTENCE: &str = "existence";
+
+/// Whether what the base may have below a path is hidden by it: by an opaque directory, a whiteout
+/// (R14), or another file where the base has a directory, which R16 leaves in `usr/etc` alone.
+fn shows_nothing_below<C>(path: &[u8], inode: &Inode<C>) -> bool {
+    match inode.content {
+        Content::Directory(_) => inode.stat.xattrs.get(b"trusted.overlay.opaque").is_some(),
+        Content::CharDevice { .. } => true,
+        _ => is_within(path, b"usr/etc"),
+    }
+}
 
 /// In what a path is not as in the base, in words. Times and labels are left out.
 fn differences<C>(
@@ -107,7 +115,7 @@ fn differences<C>(
             }
         }
         // A whiteout (R14).
-        (Content::CharDevice { .. }, _) => return Ok(vec!["existence"]),
+        (Content::CharDevice { .. }, _) => return Ok(vec![EXISTENCE]),
         _ => return Ok(vec!["type"]),
     }
     let (ours, theirs) = (&inode.stat, &base.stat);

@@ -31,9 +31,11 @@ pub(super) fn run<C>(
                 base: describe(&of_base.kind),
             });
         }
-        if let (Some(of_base), Content::Regular(_) | Content::Symlink(_)) = (of_base, content) {
-            if options.deny.shadow && !is_same_link(content, &of_base.kind) {
-                return Err(Error::Shadow { path: entry.path, what: describe(&of_base.kind) });
+        let is_merged = |kind| matches!(content, Content::Directory(_)) && same_type(content, kind);
+        let hidden = base.hidden_by(&entry.path).map(|hidden| &hidden.kind);
+        if let Some(hidden) = hidden.filter(|kind| !is_merged(kind)) {
+            if options.deny.shadow && !is_same_link(content, hidden) {
+                return Err(Error::Shadow { path: entry.path, what: describe(hidden) });
             }
             changes.note(
                 &entry.path,

@@ -6,7 +6,7 @@ use super::work::Work;
 use super::{Error, SysextOptions, Whiteouts};
 use crate::base::Base;
 use crate::report::{Action, Changes};
-use crate::tree::{Content, Inode, Stat, Timestamp, is_within, split};
+use crate::tree::{Content, Inode, Stat, is_within, split};
 
 pub(super) fn run<C>(
     work: &mut Work<C>,
@@ -32,7 +32,7 @@ pub(super) fn run<C>(
                 let reason = format!("the layer deletes {what}, which stays visible");
                 changes.note(&whiteout.path, Action::Dropped, "row 59a", reason);
             }
-            Whiteouts::Keep => keep(work, &path, whiteout.opaque, options.created, changes)?,
+            Whiteouts::Keep => keep(work, &path, whiteout.opaque, options, changes)?,
         }
     }
     Ok(())
@@ -59,11 +59,16 @@ fn keep<C>(
     work: &mut Work<C>,
     path: &[u8],
     opaque: bool,
-    created: Timestamp,
+    options: &SysextOptions<'_>,
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let existing = work.tree.lookup(path);
     let is_directory = existing.is_some_and(|ino| work.tree.directory(ino).is_some());
+    if options.deny.shadow && (opaque || is_directory || existing.is_none()) {
+        let there = if opaque || is_directory { "in it" } else { "there" };
+        let what = format!("whatever is {there}");
+        return Err(Error::Shadow { path: path.to_vec(), what });
+    }
     if opaque || is_directory {
         // A directory that was deleted and made anew shows nothing of the base's.
         let ino = work.ensure_directory(path)?;
@@ -73,8 +78,9 @@ fn keep<C>(
         let (parent, _) = split(path).unwrap_or_default();
         work.ensure_directory(parent)?;
         let content = Content::CharDevice { rdev: 0 };
-        let ino =
-            work.tree.add(Inode { stat: Stat { mtime: created, ..Stat::default() }, content });
+        let ino = work
+            .tree
+            .add(Inode { stat: Stat { mtime: options.created, ..Stat::default() }, content });
         work.tree.link(path, ino);
         changes.note(path, Action::Added, "R14", "an overlay whiteout: hides the host's path");
     }

@@ -191,7 +191,7 @@ impl Build {
 }
 
 /// One of a few paths, so that steps meet.
-fn path(number: u8) -> Vec<String> {
+pub fn path(number: u8) -> Vec<String> {
     let number = usize::from(number);
     let top = ["usr", "usr", "usr", "etc", "opt"][number % 5];
     let mut path = vec![top.to_owned()];

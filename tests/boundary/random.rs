@@ -1,14 +1,17 @@
 //! Random builds: what their layers come to is what the build has, and not a byte depends on how
 //! it was cut into layers. umoci is asked, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use oci2sysext::base::{Audit, Hidden, HiddenKind, Sources};
+use oci2sysext::error::Error;
 use oci2sysext::layer::{self, Fate, LayerOptions, Stored};
 use oci2sysext::limits::Limits;
+use oci2sysext::oci::Digest;
 use oci2sysext::tree::Content;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,7 +21,7 @@ use crate::blob::{Layer, MemorySink};
 use crate::common::layout::{Image, Layout};
 use crate::common::tarball::gzip;
 use crate::common::{need, tools};
-use crate::model::{ACTIONS, Build, Wish};
+use crate::model::{self, ACTIONS, Build, Node, Wish};
 
 fn builds() -> impl Strategy<Value = Build> {
     let wish = (0..ACTIONS, any::<u8>(), any::<u8>()).prop_map(|(action, path, other)| Wish {
@@ -98,6 +101,41 @@ proptest! {
         };
         prop_assert!(cut.1.iter().all(wanted));
     }
+
+    #[test]
+    fn a_base_has_what_the_build_has(build in builds()) {
+        let line = |(path, node): (&Vec<String>, &Node)| {
+            let line = match node {
+                Node::Directory { .. } => return None,
+                Node::Symlink { target } => format!("symlink {target}"),
+                Node::File { contents, .. } => format!("file {}", Digest::of(contents.as_bytes())),
+            };
+            Some((path.join("/"), line))
+        };
+        let expected: BTreeMap<_, _> = build.paths.iter().filter_map(line).collect();
+        let paths = (0..=u8::MAX).map(|number| model::path(number).join("/").into_bytes()).collect();
+        prop_assert_eq!(audited(&build.layers, &paths), expected);
+    }
+}
+
+/// What a base of these layers has, directories left out, and no name of a file but its contents.
+fn audited(layers: &[Vec<u8>], paths: &BTreeSet<Vec<u8>>) -> BTreeMap<String, String> {
+    let limits = Limits::default();
+    let mut blobs = |index: usize| Ok::<_, Error>(Layer::gzip(&layers[index]).blob());
+    let mut audit = Audit::new(&mut blobs, layers.len(), false, Sources::default(), &limits);
+    let found = audit.look(paths, &HashSet::new()).unwrap().into_iter().map(
+        |(path, Hidden { kind, .. })| {
+            let line = match kind {
+                HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),
+                HiddenKind::Symlink(target) => {
+                    format!("symlink {}", String::from_utf8(target).unwrap())
+                }
+                HiddenKind::Other => panic!("another kind"),
+            };
+            (String::from_utf8(path).unwrap(), line)
+        },
+    );
+    found.collect()
 }
 
 /// Each path below a directory, as the model lists it.

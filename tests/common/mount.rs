@@ -32,6 +32,17 @@ impl Mounted {
         })
     }
 
+    /// Directories one over the other, the topmost first.
+    pub fn overlay(directories: &[&Path]) -> Self {
+        let paths: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
+        Self::by(|point| {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "overlay", "-o"]).arg(format!("ro,lowerdir={}", paths.join(":")));
+            mount.arg("overlay").arg(point);
+            mount
+        })
+    }
+
     /// A tmpfs with mount options, such as `size=64k`.
     pub fn tmpfs(options: &str) -> Self {
         Self::by(|point| {

@@ -80,7 +80,7 @@ fn modules_are_merged_as_by_semodule() {
     assert_eq!((module.len(), merged.add(&module).unwrap()), (11, 10));
     assert_eq!(merged.add(&module).unwrap(), 0, "nothing is added twice");
     let cil = read(&std::fs::read(&more).unwrap(), Language::Cil).unwrap();
-    assert_eq!(merged.add(&cil).unwrap(), 5);
+    assert_eq!(merged.add(&cil).unwrap(), 7);
 
     tools::shell("bzip2 -k \"$1\"", [&demo]);
     let compressed = std::fs::read(demo.with_extension("pp.bz2")).unwrap();
@@ -109,6 +109,7 @@ fn labels_follow_modules(before: &PolicyFiles, after: &PolicyFiles, package: &[u
         .file("usr/lib/demo/none", b"")
         .file("usr/lib/more/x", b"")
         .file("usr/lib/more/y", b"")
+        .file("usr/lib/more/old", b"")
         .dir("usr/lib/inner/deep")
         .file("etc/demo.conf", b"")
         .file("usr/share/selinux/packages/default/demo.pp.bz2", package)

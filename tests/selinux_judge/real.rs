@@ -222,3 +222,40 @@ fn real_policies_are_answered_as_by_libselinux() {
     }
     assert_eq!(differences, 0);
 }
+
+/// The same by the `selinux` crate, in this process: every path of all lists.
+#[cfg(feature = "libselinux")]
+#[test]
+fn libselinux_agrees_on_real_policies() {
+    use oci2sysext::selinux::libselinux::Libselinux;
+    let probe = PolicyFiles {
+        file_contexts: b"/usr/x -- u:r:literal\n/usr/x u:r:last\n".to_vec(),
+        ..PolicyFiles::default()
+    };
+    let answer = Libselinux::open(&probe).unwrap().lookup(b"/usr/x", 0o100_000);
+    if answer.as_deref() != Some(b"u:r:literal") {
+        data::say_not_run("a libselinux before 3.8.1, which is of another mind");
+        return;
+    }
+    let mut differences = 0;
+    let lists = lists();
+    for (name, policy) in policies() {
+        let (contexts, judge) =
+            (FileContexts::parse(&policy).unwrap(), Libselinux::open(&policy).unwrap());
+        let expansions = expansions(&policy);
+        let mut count = 0;
+        for asked in lists.iter().flat_map(|(_, asked)| asked).chain(&expansions) {
+            count += 1;
+            let judged = judge.lookup(asked.0.as_bytes(), asked.1);
+            let judged = judged.map_or("<<none>>".to_owned(), |it| String::from_utf8(it).unwrap());
+            let ours = ours(&contexts, asked);
+            if ours != judged {
+                differences += 1;
+                eprintln!("{name}: {asked:?}: ours {ours}, libselinux' {judged}");
+            }
+        }
+        eprintln!("{name}: {count} paths");
+        contexts.check().unwrap();
+    }
+    assert_eq!(differences, 0);
+}

@@ -155,6 +155,38 @@ fn a_hard_link_into_a_lower_layer_is_followed() {
     assert_eq!(os_release(&["h usr/lib/os-release usr/a\nh usr/a usr/lib/os-release"]), None);
 }
 
+/// A layer between once gave the link what it had put in place of the file.
+#[test]
+fn a_hard_link_means_the_file_that_was_there_when_its_layer_was_applied() {
+    let (file, link) = ("f usr/share/os ID=a", "h usr/lib/os-release usr/share/os");
+    for upper in [
+        "f usr/share/os ID=b",
+        "w usr/share/os",
+        "o usr/share",
+        "f usr/share x",
+        "d usr/share/os",
+        "l usr/share/os /nowhere",
+        "w usr/lib/os-release\nf usr/share/os ID=b\nh usr/lib/os-release usr/share/os",
+    ] {
+        let expected = if upper.contains("h usr") { "b" } else { "a" };
+        assert_eq!(os_release(&[file, link, upper]).as_deref(), Some(expected), "{upper}");
+    }
+    for between in ["w usr/share/os", "o usr/share", "o usr", "f usr/share x", "d usr/share/os/x"] {
+        assert_eq!(os_release(&[file, between, link]), None, "{between}");
+        let above = [between, "f usr/share/os ID=c", link];
+        assert_eq!(os_release(&[&[file][..], &above].concat()).as_deref(), Some("c"), "{between}");
+    }
+    // Through the links of several layers, each at its own time.
+    let layers = [
+        file,
+        "h usr/share/one usr/share/os",
+        "f usr/share/os ID=b",
+        "h usr/lib/os-release usr/share/one",
+        "f usr/share/one ID=c",
+    ];
+    assert_eq!(os_release(&layers).as_deref(), Some("a"));
+}
+
 #[test]
 fn only_paths_of_the_extension_are_known() {
     let base = read(

@@ -4,7 +4,7 @@
 //! Whether a `filecon` in an optional block, a macro or the like counts depends on the rest of the
 //! policy, as does what the name of a context or a level stands for. Such a module is refused.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Context, FileContext, ModuleError, file_context};
 use crate::escape::Escaped;
@@ -12,6 +12,8 @@ use crate::selinux::parse::Kind;
 
 /// Blocks within blocks.
 const MAX_DEPTH: usize = 32;
+/// Aliases of aliases.
+const MAX_ALIASES: usize = 32;
 /// Bytes from which a name, with those of its blocks before it, is too long
 /// (libsepol's `CIL_MAX_NAME_LENGTH`).
 const MAX_NAME: usize = 2048;
@@ -23,7 +25,8 @@ const MAX_NAMES: usize = 16 << 20;
 pub(super) fn contexts(text: &[u8]) -> Result<Vec<FileContext>, ModuleError> {
     let mut reader = Reader {
         tokens: Tokens { rest: text, line: 1 },
-        declared: HashSet::new(),
+        declared: Declared::new(),
+        actuals: Vec::new(),
         names: 0,
         extended: HashSet::new(),
         found: Vec::new(),
@@ -31,8 +34,17 @@ pub(super) fn contexts(text: &[u8]) -> Result<Vec<FileContext>, ModuleError> {
         is_open: false,
     };
     reader.statements(0)?;
-    let Reader { declared, extended, found, .. } = reader;
-    found.into_iter().map(|found| found.resolved(&declared, &extended)).collect()
+    let Reader { declared, actuals, extended, found, .. } = reader;
+    let mut aliases = HashMap::new();
+    for Actual { line, alias, name, block } in actuals {
+        let alias = qualified(Space::Type, alias, &block, &declared);
+        let name = qualified(Space::Type, name, &block, &declared);
+        if let Some(other) = aliases.insert(alias, name) {
+            let found = format!("another type of the alias, after {other:?}");
+            return Err(ModuleError::Line { line, found, expected: "one" });
+        }
+    }
+    found.into_iter().map(|found| found.resolved(&declared, &aliases, &extended)).collect()
 }
 
 /// What a name is that of: each has its own namespace.
@@ -44,8 +56,20 @@ enum Space {
     User,
 }
 
-/// Names that are declared, with the names of their blocks before them.
-type Declared = HashSet<(Space, String)>;
+/// Names that are declared, with the names of their blocks before them; and whether that is as an
+/// alias.
+type Declared = HashMap<(Space, String), bool>;
+
+/// The types that aliases stand for, or other aliases.
+type Aliases = HashMap<String, String>;
+
+/// What an alias stands for, before all types are known.
+struct Actual<'a> {
+    line: usize,
+    alias: &'a str,
+    name: &'a str,
+    block: String,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
@@ -63,7 +87,8 @@ struct Tokens<'a> {
 struct Reader<'a> {
     tokens: Tokens<'a>,
     declared: Declared,
-    /// Bytes of the names in `declared` and `found`.
+    actuals: Vec<Actual<'a>>,
+    /// Bytes of the names in all of these.
     names: usize,
     /// The blocks that `in` adds to, without those around them.
     extended: HashSet<&'a str>,
@@ -209,6 +234,7 @@ impl Reader<'_> {
             }
             Some(Token::Word(b"type")) => self.declaration(Space::Type, "(type NAME)"),
             Some(Token::Word(b"typealias")) => self.declaration(Space::Type, "(typealias NAME)"),
+            Some(Token::Word(b"typealiasactual")) => self.actual(),
             Some(Token::Word(b"role")) => self.declaration(Space::Role, "(role NAME)"),
             Some(Token::Word(b"user")) => self.declaration(Space::User, "(user NAME)"),
             Some(Token::Word(word)) => self.skip(word),
@@ -221,8 +247,20 @@ impl Reader<'_> {
     fn declaration(&mut self, space: Space, form: &'static str) -> Result<(), ModuleError> {
         let name = self.tokens.name(form)?;
         self.keep(name)?;
-        self.declared.insert((space, format!("{}{name}", self.block)));
+        let is_alias = form.starts_with("(typealias");
+        self.declared.insert((space, format!("{}{name}", self.block)), is_alias);
         self.tokens.expect(Token::Close, form)
+    }
+
+    /// `ALIAS TYPE)`
+    fn actual(&mut self) -> Result<(), ModuleError> {
+        const FORM: &str = "(typealiasactual ALIAS TYPE)";
+        let (alias, name) = (self.tokens.name(FORM)?, self.tokens.name(FORM)?);
+        self.keep(alias)?;
+        self.keep(name)?;
+        let (line, block) = (self.tokens.line, self.block.clone());
+        self.actuals.push(Actual { line, alias, name, block });
+        self.tokens.expect(Token::Close, FORM)
     }
 
     /// Accounts for a name that is kept with those of the blocks around.
@@ -353,6 +391,7 @@ impl Found<'_> {
     fn resolved(
         self,
         declared: &Declared,
+        aliases: &Aliases,
         extended: &HashSet<&str>,
     ) -> Result<FileContext, ModuleError> {
         let Self { line, pattern, kind, context, block } = self;
@@ -367,6 +406,11 @@ impl Found<'_> {
         }
         let [user, role, type_] = [(Space::User, user), (Space::Role, role), (Space::Type, type_)]
             .map(|(space, name)| qualified(space, name, &block, declared));
+        let type_ = actual(&type_, declared, aliases).ok_or_else(|| ModuleError::Line {
+            line,
+            found: format!("the alias {type_:?}"),
+            expected: "one that the module gives a type",
+        })?;
         let context = Context::new(format!("{user}:{role}:{type_}"), range.as_deref());
         let context = context.ok_or_else(|| ModuleError::Line {
             line,
@@ -377,13 +421,26 @@ impl Found<'_> {
     }
 }
 
+/// The type that a name stands for; none for an alias without one.
+fn actual<'t>(name: &'t str, declared: &Declared, aliases: &'t Aliases) -> Option<&'t str> {
+    let mut name = name;
+    for _ in 0..MAX_ALIASES {
+        let Some(actual) = aliases.get(name) else {
+            let is_alias = declared.get(&(Space::Type, name.to_owned())).copied();
+            return (is_alias != Some(true)).then_some(name);
+        };
+        name = actual;
+    }
+    None
+}
+
 /// What a name in a block stands for: that of the innermost block that declares it, else that of
 /// the policy.
 fn qualified(space: Space, name: &str, block: &str, declared: &Declared) -> String {
     let mut scope = block;
     while !scope.is_empty() {
         let candidate = (space, format!("{scope}{name}"));
-        if declared.contains(&candidate) {
+        if declared.contains_key(&candidate) {
             return candidate.1;
         }
         let outer = scope.strip_suffix('.').unwrap_or(scope).rfind('.');

@@ -60,7 +60,9 @@ fn what_only_a_whole_policy_tells_is_refused() {
 fn names_of_a_block_are_not_taken_for_the_policys() {
     let filecon = "(filecon \"/a\" any (u r t ((s0) (s0))))";
     for (declaration, context) in [
-        ("(typealias t)", "u:r:b.t:s0"),
+        ("(type t)", "u:r:b.t:s0"),
+        ("(typealias t) (typealiasactual t x)", "u:r:x:s0"),
+        ("(typealias t) (typealiasactual t x) (type x)", "u:r:b.x:s0"),
         ("(role r)", "u:b.r:t:s0"),
         ("(user u)", "b.u:r:t:s0"),
         ("(user t) (role u) (type r)", "u:r:t:s0"),
@@ -97,6 +99,36 @@ fn names_of_a_block_are_not_taken_for_the_policys() {
             let found = lines(&text).unwrap_err();
             assert!(found.contains("\"in\" adds to"), "{text}: {found}");
         }
+    }
+}
+
+/// They once were taken for types: `semodule` writes what they stand for.
+#[test]
+fn aliases_stand_for_types() {
+    let filecon = |name: &str| format!("(filecon \"/a\" any (u r {name} ((s0) (s0))))");
+    for (declarations, name, context) in [
+        ("(typealias a) (typealiasactual a t)", "a", "u:r:t:s0"),
+        ("(typealiasactual a b) (typealiasactual b t) (typealias a)", "a", "u:r:t:s0"),
+        ("(block x (typealias a) (typealiasactual a t) (type t))", "x.a", "u:r:x.t:s0"),
+        ("(block x (typealias a) (typealiasactual a x.t) (type t))", "x.a", "u:r:x.t:s0"),
+        ("(block x (typealias a) (typealiasactual a t) (type t))", "a", "u:r:a:s0"),
+    ] {
+        for text in [
+            format!("{declarations} {}", filecon(name)),
+            format!("{} {declarations}", filecon(name)),
+        ] {
+            assert_eq!(lines(&text).unwrap(), [format!("/a {context}")], "{text}");
+        }
+    }
+    for (declarations, problem) in [
+        ("(typealias a)", "found the alias \"a\", expected one that the module gives a type"),
+        ("(typealias a) (optional o (typealiasactual a t))", "found the alias \"a\""),
+        ("(typealiasactual a b) (typealiasactual b a)", "found the alias \"a\""),
+        ("(typealiasactual a t) (typealiasactual a u)", "another type of the alias, after \"t\""),
+        ("(typealiasactual a)", "expected (typealiasactual ALIAS TYPE)"),
+    ] {
+        let found = lines(&format!("{declarations} {}", filecon("a"))).unwrap_err();
+        assert!(found.contains(problem), "{declarations}: {found}");
     }
 }
 
