@@ -77,6 +77,16 @@ pub enum Error {
         /// The first such path.
         path: Vec<u8>,
     },
+    /// The layer deletes a directory that every host has its os-release in (R6).
+    #[error(
+        "the layer deletes {} from the base, expected usr/lib/os-release kept: no extension would be \
+         merged any more",
+        Escaped(path)
+    )]
+    NoRelease {
+        /// The directory.
+        path: Vec<u8>,
+    },
     /// A file gives its user more rights, and the user does not allow that (row 61).
     #[error("{} has {what}, expected none with --deny {deny}", Escaped(path))]
     Privileged {
@@ -248,9 +258,10 @@ impl Fault for Error {
             | Self::Label { .. }
             | Self::NoLabel { .. }
             | Self::ContentsDropped { .. } => ExitCode::Malformed,
-            Self::Whiteout { .. } | Self::Privileged { .. } | Self::Shadow { .. } => {
-                ExitCode::Audit
-            }
+            Self::Whiteout { .. }
+            | Self::NoRelease { .. }
+            | Self::Privileged { .. }
+            | Self::Shadow { .. } => ExitCode::Audit,
             Self::Name { .. } | Self::Option { .. } | Self::Unit { .. } => ExitCode::Usage,
             Self::OtherRelease { .. } | Self::ReleaseMismatch { .. } => ExitCode::Identity,
             Self::Store { .. } => ExitCode::Io,
@@ -270,6 +281,7 @@ impl Fault for Error {
             Self::Unit { .. } => "sysext.unit",
             Self::Unfit { .. } => "sysext.unfit",
             Self::Whiteout { .. } => "sysext.whiteout",
+            Self::NoRelease { .. } => "sysext.no-release",
             Self::Privileged { .. } => "sysext.privileged",
             Self::Shadow { .. } => "sysext.shadow",
             Self::Name { .. } => "sysext.name",
@@ -305,6 +317,7 @@ impl Fault for Error {
             Self::Whiteout { .. } => {
                 "leave them out with --whiteouts=drop, or hide the host's files with --whiteouts=keep"
             }
+            Self::NoRelease { .. } => "leave whiteouts out with --whiteouts=drop",
             Self::Privileged { .. } => {
                 "check the file, and run again without --deny if it may have these rights"
             }

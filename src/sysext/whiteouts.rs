@@ -64,6 +64,9 @@ fn keep<C>(
 ) -> Result<(), Error> {
     let existing = work.tree.lookup(path);
     let is_directory = existing.is_some_and(|ino| work.tree.directory(ino).is_some());
+    if is_within(rules::OS_RELEASE, path) && (opaque || is_directory || existing.is_none()) {
+        return Err(Error::NoRelease { path: path.to_vec() });
+    }
     if options.deny.shadow && (opaque || is_directory || existing.is_none()) {
         let there = if opaque || is_directory { "in it" } else { "there" };
         let what = format!("whatever is {there}");

@@ -289,6 +289,19 @@ fn row_59a_whiteouts_are_dropped_kept_or_refused() {
     run("f usr/bin/a A\nw etc/motd\nw usr/share/rpm/x", &base, &refuse).unwrap();
 }
 
+/// The host would be left without one, and so without extensions.
+#[test]
+fn row59a_no_deletion_hides_the_hosts_os_release() {
+    let keep = SysextOptions { whiteouts: Whiteouts::Keep, ..options() };
+    for line in ["w usr/lib", "o usr/lib", "o usr", "w usr/lib\nd usr/lib\nf usr/lib/x X"] {
+        let layer = format!("f usr/bin/a A\n{line}");
+        let error = run(&layer, &base(MERGED), &keep).unwrap_err();
+        assert!(matches!(error, Error::NoRelease { .. }), "{line}: {error}");
+        assert_eq!(error.exit_code(), ExitCode::Audit);
+        ok(&layer, MERGED);
+    }
+}
+
 #[test]
 fn rows_59_60_61_what_is_kept_is_audited() {
     assert!(matches!(err("c usr/dev", ""), Error::Unfit { .. }));
