@@ -129,6 +129,9 @@ impl Repository {
         if header.size > limits.layer_uncompressed {
             return Err(Problem::Form("size"));
         }
+        if to_u64(header.target.len()) > limits.symlink {
+            return Err(Problem::Form("target"));
+        }
         let mut hasher = Hashing::new(&header);
         let kind = match header.mode & TYPE {
             SYMLINK => EntryKind::Symlink(header.target.clone()),
@@ -167,7 +170,7 @@ impl Repository {
                     mode: stat.st_mode,
                     size: place.size(),
                     target: target()?,
-                    attributes: serialize(&place.attributes()?),
+                    attributes: serialize(&place.attributes(limits.xattrs)?),
                 };
                 (header, contents()?)
             }
@@ -183,19 +186,18 @@ impl Repository {
                 (header, contents()?)
             }
             Mode::BareUser => {
-                let attributes = place.attributes()?;
+                let attributes = place.attributes(limits.xattrs)?;
                 let metadata = attributes.iter().find(|(name, _)| name == METADATA);
                 let (_, metadata) = metadata.ok_or(Problem::Form("file without metadata"))?;
                 let mut header = Header::of_metadata(metadata, place.size())?;
                 let mut contents: Box<dyn Read> = Box::new(place.open()?);
                 if header.mode & TYPE == SYMLINK {
-                    let maximum = limits.symlink;
+                    let maximum = limits.symlink.saturating_add(2);
                     let target = &mut header.target;
-                    contents.take(maximum.saturating_add(2)).read_to_end(target)?;
+                    contents.take(maximum).read_to_end(target)?;
                     // ostree stores a text of C with its end.
                     target.pop_if(|last| *last == 0);
-                    let is_long = u64::try_from(target.len()).is_ok_and(|length| length > maximum);
-                    if is_long || target.contains(&0) {
+                    if target.contains(&0) {
                         return Err(Problem::Form("target"));
                     }
                     contents = Box::new(io::empty());
@@ -203,7 +205,8 @@ impl Repository {
                 (header, contents)
             }
             Mode::Archive => {
-                let mut stored = BufReader::new(place.open()?);
+                // Stored blocks may be empty, and the file may grow while it is read.
+                let mut stored = BufReader::new(place.open()?.take(limits.layer_size));
                 let header = Header::read(&mut stored)?;
                 (header, Box::new(DeflateDecoder::new(stored)))
             }
@@ -321,6 +324,10 @@ fn serialize(attributes: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     container(bytes, &ends)
 }
 
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
 /// The checksum of a file that is being read.
 struct Hashing(Sha256);
 
@@ -354,7 +361,7 @@ impl Hashing {
             if kept {
                 bytes.extend(read);
             }
-            length = length.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            length = length.saturating_add(to_u64(count));
         }
         if length != size {
             return Err(io::Error::other(format!("found {length} bytes or more, expected {size}")));
@@ -382,6 +389,28 @@ mod tests {
         ] {
             assert_eq!(mode(text.as_bytes()).unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_stored_blocks_has_an_end() {
+        let place = tempfile::tempdir().unwrap();
+        let checksum = Digest::of(b"file");
+        let file = place.path().join(name(checksum, "filez"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(place.path().join("config"), "[core]\nmode=archive\n").unwrap();
+        let mode = REGULAR.to_be_bytes();
+        let header = [&[0; 16][..], &mode, &[0; 4], b"\0", &[25]].concat();
+        let blocks = [0, 0, 0, 0xff, 0xff].repeat(1000);
+        let end = [1, 0, 0, 0xff, 0xff];
+        let bytes = [&[0, 0, 0, 26, 0, 0, 0, 0], &header[..], &blocks, &end].concat();
+        std::fs::write(file, bytes).unwrap();
+        let repository = Repository::open(place.path()).unwrap();
+        let problem = |layer_size| {
+            let limits = Limits { layer_size, ..Limits::default() };
+            repository.file(checksum, true, &limits).unwrap_err()
+        };
+        assert!(matches!(problem(1 << 20), Problem::Checksum { .. }));
+        assert!(matches!(problem(1 << 10), Problem::Io(_)));
     }
 
     #[test]
