@@ -151,7 +151,8 @@ impl<'a> Opened<'a> {
             named_base(request, &config, base)
         })?;
         layer::check_sizes(layers.iter().skip(boundary.lower).map(|it| &**it), &request.limits)?;
-        let image = VerifiedImage { request, config, layers, boundary, bound };
+        let local = Local::of(request);
+        let image = VerifiedImage { request, config, layers, boundary, bound, local };
         Ok(Self { source, resolved, signature, image })
     }
 }
@@ -185,6 +186,7 @@ struct VerifiedImage<'a> {
     layers: Vec<Verified<LayerDescriptor>>,
     boundary: Boundary,
     bound: Bound<'a>,
+    local: Local,
 }
 
 impl VerifiedImage<'_> {
@@ -215,13 +217,12 @@ impl VerifiedImage<'_> {
         let tree = layer::read_all(&of_extension, &options, sink)?;
         sink.pause().map_err(image::Error::Io)?;
 
-        let local = Local::of(request);
         let query = base::Query {
             extension: &tree,
             lower_layers: lower,
             policy: request.extension.labels == Labels::Image,
             ostree: self.ostree_labels(),
-            sources: local.sources(),
+            sources: self.local.sources(),
             limits: &request.limits,
         };
         let base = base::read(&query, blobs)?;
@@ -262,8 +263,7 @@ impl VerifiedImage<'_> {
         blobs: &mut Blobs<'_>,
     ) -> Result<report::Audit> {
         let Request { limits, extension, .. } = self.request;
-        let local = Local::of(self.request);
-        let mut base = base::Audit::new(blobs, self.boundary.lower, local.sources(), limits);
+        let mut base = base::Audit::new(blobs, self.boundary.lower, self.local.sources(), limits);
         audit::run(tree, open, &mut base, limits, extension.deny.shadow)
     }
 

@@ -25,6 +25,10 @@ pub struct Places {
     pub repositories: Vec<PathBuf>,
 }
 
+/// How many copies of layers may be of no use before storages are asked no more: whoever can write
+/// one can let each cost as much as the largest layer.
+const MAX_REFUSED: usize = 4;
+
 /// Copies of bases, none of which is looked for before somebody asks.
 #[derive(Debug)]
 pub struct Copies {
@@ -32,8 +36,8 @@ pub struct Copies {
     storages: OnceCell<Vec<Storage>>,
     /// The commit that was asked for, by its checksum.
     commit: RefCell<Option<(String, Option<Rc<Commit>>)>>,
-    /// Whether a storage was found to have other bytes than it says: once is enough to hear of it.
-    is_refused: Cell<bool>,
+    /// How many copies of layers were found to be of no use.
+    refused: Cell<usize>,
 }
 
 impl Copies {
@@ -43,7 +47,7 @@ impl Copies {
             places,
             storages: OnceCell::new(),
             commit: RefCell::new(None),
-            is_refused: Cell::new(false),
+            refused: Cell::new(0),
         }
     }
 
@@ -54,10 +58,12 @@ impl Copies {
         limits: &Limits,
     ) -> Option<Verified<LayerCopy<Archive>>> {
         for storage in self.storages.get_or_init(|| storages(&self.places.storages)) {
-            for archive in storage.layers(layer.diff_id) {
-                let place = storage.path().display();
-                // Not every layer can be assembled anew.
-                let Ok(archive) = archive else { continue };
+            let place = storage.path().display();
+            // Not every layer can be assembled anew.
+            for archive in storage.layers(layer.diff_id).flatten() {
+                if self.refused.get() >= MAX_REFUSED {
+                    return None;
+                }
                 match layer::verify_copy(archive, layer, limits) {
                     Ok(copy) => {
                         let digest = layer.descriptor.digest;
@@ -78,7 +84,10 @@ impl Copies {
     /// Says that a copy of a layer is of no use.
     pub(super) fn refuse(&self, layer: &LayerDescriptor, problem: &dyn Display) {
         let diff_id = layer.diff_id;
-        if self.is_refused.replace(true) {
+        let refused = self.refused.get();
+        self.refused.set(refused.saturating_add(1));
+        // Once is enough to hear of it.
+        if refused > 0 {
             tracing::debug!("the copy of the layer {diff_id} is not used: {problem}");
         } else {
             tracing::warn!(
