@@ -61,6 +61,11 @@ impl Commit {
         let checksum = checksum.to_owned();
         Ok(Self { checksum, repository, objects, is_bad: Cell::new(false) })
     }
+
+    /// Its checksum, in hexadecimal digits.
+    pub fn checksum(&self) -> &str {
+        &self.checksum
+    }
 }
 
 /// Adds a commit to a view that has all layers above it. Whether that worked; if not, the view is of

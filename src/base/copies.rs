@@ -2,11 +2,10 @@
 //! repositories. What they hold is compared with what is signed before it counts; so they change
 //! what a base costs, and nothing else.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::commit::{self, Commit, Unusable};
 use super::ostree;
@@ -34,8 +33,8 @@ const MAX_REFUSED: usize = 4;
 pub struct Copies {
     places: Places,
     storages: OnceCell<Vec<Storage>>,
-    /// The commit that was asked for, by its checksum.
-    commit: RefCell<Option<(String, Option<Rc<Commit>>)>>,
+    /// The commit that was asked for: an image has one.
+    commit: OnceCell<Option<Commit>>,
     /// How many copies of layers were found to be of no use.
     refused: Cell<usize>,
 }
@@ -43,12 +42,7 @@ pub struct Copies {
 impl Copies {
     /// Copies in these places; those that are not there have none.
     pub fn new(places: Places) -> Self {
-        Self {
-            places,
-            storages: OnceCell::new(),
-            commit: RefCell::new(None),
-            refused: Cell::new(0),
-        }
+        Self { places, storages: OnceCell::new(), commit: OnceCell::new(), refused: Cell::new(0) }
     }
 
     /// A copy of a layer, if there is one that has its `diff_id`.
@@ -98,17 +92,10 @@ impl Copies {
     }
 
     /// A commit, if a repository has all of its directories.
-    pub(super) fn commit(&self, checksum: &str, limits: &Limits) -> Option<Rc<Commit>> {
+    pub(super) fn commit(&self, checksum: &str, limits: &Limits) -> Option<&Commit> {
         ostree::checksum_of(checksum).ok()?;
-        let mut known = self.commit.borrow_mut();
-        match &*known {
-            Some((other, commit)) if other == checksum => commit.clone(),
-            _ => {
-                let commit = find(&self.places.repositories, checksum, limits).map(Rc::new);
-                *known = Some((checksum.to_owned(), commit.clone()));
-                commit
-            }
-        }
+        let find = || find(&self.places.repositories, checksum, limits);
+        self.commit.get_or_init(find).as_ref().filter(|commit| commit.checksum() == checksum)
     }
 }
 
@@ -138,7 +125,9 @@ fn find(repositories: &[PathBuf], checksum: &str, limits: &Limits) -> Option<Com
                 return Some(commit);
             }
             // It is another host's, or another version that this one runs.
-            Err(problem) if problem.is_absence() => {}
+            Err(problem) if problem.is_absence() => {
+                tracing::debug!("{}: {problem}", path.display());
+            }
             Err(problem) => {
                 commit::refuse(path, checksum, &problem);
                 return None;

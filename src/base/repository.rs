@@ -24,6 +24,10 @@ const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 
+/// The mode of the repository in a container image, from which nothing was deployed: whoever runs in
+/// such a container has no other, and cannot help it.
+const IN_IMAGES: &str = "bare-split-xattrs";
+
 /// Where `bare-user` keeps what the file itself cannot have.
 const METADATA: &[u8] = b"user.ostreemeta";
 
@@ -75,9 +79,13 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether nothing is there.
+    /// Whether nothing is there, or a repository as in images.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::NotFound,
+            Self::Mode(mode) => mode == IN_IMAGES,
+            Self::Form(_) | Self::Checksum { .. } => false,
+        }
     }
 
     /// Whether this user may not read it.
@@ -436,6 +444,7 @@ mod tests {
         let metadata = Header::of_metadata(&[0; 11], 0).unwrap_err();
         assert_eq!(metadata.to_string(), "found a bad file's metadata");
         let split = mode(b"[core]\nmode=bare-split-xattrs\n").unwrap_err();
+        assert!(split.is_absence() && !mode(b"[core]\nmode=x\n").unwrap_err().is_absence());
         assert!(split.to_string().contains("found the mode \"bare-split-xattrs\""), "{split}");
         assert_eq!(mode(b"\xff").unwrap_err().to_string(), "found a bad configuration");
     }

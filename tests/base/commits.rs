@@ -195,6 +195,12 @@ fn a_repository_that_was_changed_changes_the_price_only() {
             &|path, _| fs::write(path, "[core]\nmode=bare-user\n").unwrap(),
             1,
         ),
+        (
+            "repository of a container image",
+            &config,
+            &|path, _| fs::write(path, "[core]\nmode=bare-split-xattrs\n").unwrap(),
+            0,
+        ),
         ("no repository", &config, &gone, 0),
     ];
     let backup = shop.work.path("backup");
