@@ -137,13 +137,13 @@ struct Listed {
 
 /// The layers that a list has, by their `diff_id`, and the ID of each.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(Digest, String)>, String> {
-    let shown = |error: serde_json::Error| Escaped(error.to_string().as_bytes()).to_string();
-    let listed: Vec<Listed> = json::from_slice(bytes).map_err(shown)?;
+    let listed: Vec<Listed> = json::from_slice(bytes).map_err(|error| json::message(&error))?;
     let mut found = Vec::new();
     for Listed { id, diff_digest } in listed {
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {
-            return Err(format!("found the ID {id:.80?}, expected 64 hexadecimal digits"));
+            let id: String = id.chars().take(80).collect();
+            return Err(format!("found the ID {id:?}, expected 64 hexadecimal digits"));
         }
         // Other algorithms than the image's are of no use.
         if let Ok(diff_id) = diff_digest.parse() {
@@ -167,6 +167,14 @@ mod tests {
         );
         assert_eq!(parse(text.as_bytes()).unwrap(), [(digest, id)]);
         assert!(parse(b"[]").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_list_has_fills_no_log() {
+        let long = "x".repeat(1 << 20);
+        for text in [format!("\"{long}\""), format!(r#"[{{"id":"{long}"}}]"#)] {
+            assert!(parse(text.as_bytes()).unwrap_err().len() < 400);
+        }
     }
 
     #[test]
