@@ -66,7 +66,8 @@ pub fn object_keys(bytes: &[u8], known: &[&str]) -> Result<HashSet<String>, Stri
     Ok(object.into_keys().collect())
 }
 
-fn message(error: &serde_json::Error) -> String {
+/// A parser's message, made short and safe to print.
+pub fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.char_indices().nth(MESSAGE).map_or(text.len(), |(end, _)| end);
     Escaped(text.get(..end).unwrap_or_default().as_bytes()).to_string()

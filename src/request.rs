@@ -183,12 +183,12 @@ fn copies(args: &ConvertArgs) -> Option<Places> {
         return None;
     }
     let locations = Locations::of_user();
-    let or = |named: &[PathBuf], of_system: Vec<PathBuf>| {
-        if named.is_empty() { of_system } else { named.to_owned() }
+    let or = |named: &[PathBuf], of_system: &dyn Fn() -> Vec<PathBuf>| {
+        if named.is_empty() { of_system() } else { named.to_owned() }
     };
     Some(Places {
-        storages: or(&args.containers_storage, storages(&locations.storages)),
-        repositories: or(&args.ostree_repo, locations.repositories),
+        storages: or(&args.containers_storage, &|| storages(&locations.storages)),
+        repositories: or(&args.ostree_repo, &|| locations.repositories.clone()),
     })
 }
 

@@ -108,19 +108,21 @@ impl Place {
         Ok(rustix::fs::readlinkat(&self.fd, "", Vec::new())?.into_bytes())
     }
 
-    /// Its extended attributes, as this process sees them, sorted by name.
-    pub fn attributes(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// Its extended attributes, as this process sees them, sorted by name; at most so many bytes.
+    pub fn attributes(&self, maximum: u64) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let path = self.in_proc();
         let mut names = vec![0; MAX_ATTRIBUTE];
         let length = match rustix::fs::listxattr(&path, &mut names) {
             Err(Errno::NOTSUP) => 0,
             other => other?,
         };
-        let mut found = Vec::new();
+        let (mut found, mut left) = (Vec::new(), maximum);
         let mut value = vec![0; MAX_ATTRIBUTE];
         for name in names.get(..length).unwrap_or_default().split(|&byte| byte == 0) {
             if !name.is_empty() {
                 let length = rustix::fs::getxattr(&path, name, &mut value)?;
+                let bytes = u64::try_from(name.len().saturating_add(length)).unwrap_or(u64::MAX);
+                left = left.checked_sub(bytes).ok_or_else(|| too_large(maximum))?;
                 found.push((name.to_vec(), value.get(..length).unwrap_or_default().to_vec()));
             }
         }
@@ -170,6 +172,24 @@ mod tests {
         }
         assert!(directory.directory("below").is_err());
         assert_eq!(directory.look(b"link").unwrap().target().unwrap(), b"../outside");
+    }
+
+    #[test]
+    fn attributes_fill_no_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, b"").unwrap();
+        let set = |name: &str, value: &[u8]| {
+            rustix::fs::lsetxattr(&file, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+        };
+        set("user.b", b"12345");
+        set("user.a", b"");
+        let found = Directory::open(place.path()).unwrap().look(b"file").unwrap();
+        let expected = [(b"user.a".to_vec(), Vec::new()), (b"user.b".to_vec(), b"12345".to_vec())];
+        let own = |(name, _): &(Vec<u8>, Vec<u8>)| name.starts_with(b"user.");
+        let all = found.attributes(1 << 10).unwrap();
+        assert_eq!(all.into_iter().filter(own).collect::<Vec<_>>(), expected);
+        assert!(found.attributes(16).is_err());
     }
 
     /// Whatever is put in its place, what was looked at is what is opened; and only files are.

@@ -61,6 +61,11 @@ impl Commit {
         let checksum = checksum.to_owned();
         Ok(Self { checksum, repository, objects, is_bad: Cell::new(false) })
     }
+
+    /// Its checksum, in hexadecimal digits.
+    pub fn checksum(&self) -> &str {
+        &self.checksum
+    }
 }
 
 /// Adds a commit to a view that has all layers above it. Whether that worked; if not, the view is of
@@ -135,10 +140,18 @@ fn find(view: &mut View<'_>, commit: &Commit, limits: &Limits) -> Result<bool, F
             let Some(rest) = left.checked_sub(size) else { return Ok(false) };
             left = rest;
         }
+        if matches!(&kind, EntryKind::Symlink(target) if is_rewritten(target)) {
+            return Ok(false);
+        }
         found.push(Entry { path, stat, kind });
     }
     view.find_objects(&listing(found)?, 0).map_err(Failure::Base)?;
     Ok(view.objects().is_empty())
+}
+
+/// Whether layers may have another target: ostree-ext leaves `.` out of those that are short.
+fn is_rewritten(target: &[u8]) -> bool {
+    target.ends_with(b"/.") || target.windows(3).any(|part| part == b"/./")
 }
 
 /// A listing as of a layer, which is not kept.

@@ -2,11 +2,10 @@
 //! repositories. What they hold is compared with what is signed before it counts; so they change
 //! what a base costs, and nothing else.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::commit::{self, Commit, Unusable};
 use super::ostree;
@@ -25,26 +24,25 @@ pub struct Places {
     pub repositories: Vec<PathBuf>,
 }
 
+/// How many copies of layers may be of no use before storages are asked no more: whoever can write
+/// one can let each cost as much as the largest layer.
+const MAX_REFUSED: usize = 4;
+
 /// Copies of bases, none of which is looked for before somebody asks.
 #[derive(Debug)]
 pub struct Copies {
     places: Places,
     storages: OnceCell<Vec<Storage>>,
-    /// The commit that was asked for, by its checksum.
-    commit: RefCell<Option<(String, Option<Rc<Commit>>)>>,
-    /// Whether a storage was found to have other bytes than it says: once is enough to hear of it.
-    is_refused: Cell<bool>,
+    /// The commit that was asked for: an image has one.
+    commit: OnceCell<Option<Commit>>,
+    /// How many copies of layers were found to be of no use.
+    refused: Cell<usize>,
 }
 
 impl Copies {
     /// Copies in these places; those that are not there have none.
     pub fn new(places: Places) -> Self {
-        Self {
-            places,
-            storages: OnceCell::new(),
-            commit: RefCell::new(None),
-            is_refused: Cell::new(false),
-        }
+        Self { places, storages: OnceCell::new(), commit: OnceCell::new(), refused: Cell::new(0) }
     }
 
     /// A copy of a layer, if there is one that has its `diff_id`.
@@ -54,10 +52,12 @@ impl Copies {
         limits: &Limits,
     ) -> Option<Verified<LayerCopy<Archive>>> {
         for storage in self.storages.get_or_init(|| storages(&self.places.storages)) {
-            for archive in storage.layers(layer.diff_id) {
-                let place = storage.path().display();
-                // Not every layer can be assembled anew.
-                let Ok(archive) = archive else { continue };
+            let place = storage.path().display();
+            // Not every layer can be assembled anew.
+            for archive in storage.layers(layer.diff_id).flatten() {
+                if self.refused.get() >= MAX_REFUSED {
+                    return None;
+                }
                 match layer::verify_copy(archive, layer, limits) {
                     Ok(copy) => {
                         let digest = layer.descriptor.digest;
@@ -78,7 +78,10 @@ impl Copies {
     /// Says that a copy of a layer is of no use.
     pub(super) fn refuse(&self, layer: &LayerDescriptor, problem: &dyn Display) {
         let diff_id = layer.diff_id;
-        if self.is_refused.replace(true) {
+        let refused = self.refused.get();
+        self.refused.set(refused.saturating_add(1));
+        // Once is enough to hear of it.
+        if refused > 0 {
             tracing::debug!("the copy of the layer {diff_id} is not used: {problem}");
         } else {
             tracing::warn!(
@@ -89,17 +92,10 @@ impl Copies {
     }
 
     /// A commit, if a repository has all of its directories.
-    pub(super) fn commit(&self, checksum: &str, limits: &Limits) -> Option<Rc<Commit>> {
+    pub(super) fn commit(&self, checksum: &str, limits: &Limits) -> Option<&Commit> {
         ostree::checksum_of(checksum).ok()?;
-        let mut known = self.commit.borrow_mut();
-        match &*known {
-            Some((other, commit)) if other == checksum => commit.clone(),
-            _ => {
-                let commit = find(&self.places.repositories, checksum, limits).map(Rc::new);
-                *known = Some((checksum.to_owned(), commit.clone()));
-                commit
-            }
-        }
+        let find = || find(&self.places.repositories, checksum, limits);
+        self.commit.get_or_init(find).as_ref().filter(|commit| commit.checksum() == checksum)
     }
 }
 
@@ -129,7 +125,9 @@ fn find(repositories: &[PathBuf], checksum: &str, limits: &Limits) -> Option<Com
                 return Some(commit);
             }
             // It is another host's, or another version that this one runs.
-            Err(problem) if problem.is_absence() => {}
+            Err(problem) if problem.is_absence() => {
+                tracing::debug!("{}: {problem}", path.display());
+            }
             Err(problem) => {
                 commit::refuse(path, checksum, &problem);
                 return None;

@@ -150,7 +150,7 @@ fn merge<'a, C, L: Layers>(
         let above = last + 1..query.lower_layers;
         if let Some(local) = query.sources.copies.and_then(|copies| copies.commit(commit, limits)) {
             let mut view = stacked(wants, above.clone(), limits, listings)?;
-            if commit::add(&mut view, &local, limits)? {
+            if commit::add(&mut view, local, limits)? {
                 return Ok(view);
             }
             wants = view.into_wants();

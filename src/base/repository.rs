@@ -24,6 +24,10 @@ const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 
+/// The mode of the repository in a container image, from which nothing was deployed: whoever runs in
+/// such a container has no other, and cannot help it.
+const IN_IMAGES: &str = "bare-split-xattrs";
+
 /// Where `bare-user` keeps what the file itself cannot have.
 const METADATA: &[u8] = b"user.ostreemeta";
 
@@ -75,9 +79,13 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether nothing is there.
+    /// Whether nothing is there, or a repository as in images.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::NotFound,
+            Self::Mode(mode) => mode == IN_IMAGES,
+            Self::Form(_) | Self::Checksum { .. } => false,
+        }
     }
 
     /// Whether this user may not read it.
@@ -129,6 +137,9 @@ impl Repository {
         if header.size > limits.layer_uncompressed {
             return Err(Problem::Form("size"));
         }
+        if to_u64(header.target.len()) > limits.symlink {
+            return Err(Problem::Form("target"));
+        }
         let mut hasher = Hashing::new(&header);
         let kind = match header.mode & TYPE {
             SYMLINK => EntryKind::Symlink(header.target.clone()),
@@ -167,7 +178,7 @@ impl Repository {
                     mode: stat.st_mode,
                     size: place.size(),
                     target: target()?,
-                    attributes: serialize(&place.attributes()?),
+                    attributes: serialize(&place.attributes(limits.xattrs)?),
                 };
                 (header, contents()?)
             }
@@ -183,19 +194,18 @@ impl Repository {
                 (header, contents()?)
             }
             Mode::BareUser => {
-                let attributes = place.attributes()?;
+                let attributes = place.attributes(limits.xattrs)?;
                 let metadata = attributes.iter().find(|(name, _)| name == METADATA);
                 let (_, metadata) = metadata.ok_or(Problem::Form("file without metadata"))?;
                 let mut header = Header::of_metadata(metadata, place.size())?;
                 let mut contents: Box<dyn Read> = Box::new(place.open()?);
                 if header.mode & TYPE == SYMLINK {
-                    let maximum = limits.symlink;
+                    let maximum = limits.symlink.saturating_add(2);
                     let target = &mut header.target;
-                    contents.take(maximum.saturating_add(2)).read_to_end(target)?;
+                    contents.take(maximum).read_to_end(target)?;
                     // ostree stores a text of C with its end.
                     target.pop_if(|last| *last == 0);
-                    let is_long = u64::try_from(target.len()).is_ok_and(|length| length > maximum);
-                    if is_long || target.contains(&0) {
+                    if target.contains(&0) {
                         return Err(Problem::Form("target"));
                     }
                     contents = Box::new(io::empty());
@@ -203,7 +213,8 @@ impl Repository {
                 (header, contents)
             }
             Mode::Archive => {
-                let mut stored = BufReader::new(place.open()?);
+                // Stored blocks may be empty, and the file may grow while it is read.
+                let mut stored = BufReader::new(place.open()?.take(limits.layer_size));
                 let header = Header::read(&mut stored)?;
                 (header, Box::new(DeflateDecoder::new(stored)))
             }
@@ -321,6 +332,10 @@ fn serialize(attributes: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     container(bytes, &ends)
 }
 
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
 /// The checksum of a file that is being read.
 struct Hashing(Sha256);
 
@@ -354,7 +369,7 @@ impl Hashing {
             if kept {
                 bytes.extend(read);
             }
-            length = length.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            length = length.saturating_add(to_u64(count));
         }
         if length != size {
             return Err(io::Error::other(format!("found {length} bytes or more, expected {size}")));
@@ -385,6 +400,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_nothing_but_stored_blocks_has_an_end() {
+        let place = tempfile::tempdir().unwrap();
+        let checksum = Digest::of(b"file");
+        let file = place.path().join(name(checksum, "filez"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(place.path().join("config"), "[core]\nmode=archive\n").unwrap();
+        let mode = REGULAR.to_be_bytes();
+        let header = [&[0; 16][..], &mode, &[0; 4], b"\0", &[25]].concat();
+        let blocks = [0, 0, 0, 0xff, 0xff].repeat(1000);
+        let end = [1, 0, 0, 0xff, 0xff];
+        let bytes = [&[0, 0, 0, 26, 0, 0, 0, 0], &header[..], &blocks, &end].concat();
+        std::fs::write(file, bytes).unwrap();
+        let repository = Repository::open(place.path()).unwrap();
+        let problem = |layer_size| {
+            let limits = Limits { layer_size, ..Limits::default() };
+            repository.file(checksum, true, &limits).unwrap_err()
+        };
+        assert!(matches!(problem(1 << 20), Problem::Checksum { .. }));
+        assert!(matches!(problem(1 << 10), Problem::Io(_)));
+    }
+
+    #[test]
     fn named_rejects() {
         let header = |bytes: &[u8]| Header::read(&mut &*bytes).unwrap_err().to_string();
         let framed = |body: &[u8]| {
@@ -407,6 +444,7 @@ mod tests {
         let metadata = Header::of_metadata(&[0; 11], 0).unwrap_err();
         assert_eq!(metadata.to_string(), "found a bad file's metadata");
         let split = mode(b"[core]\nmode=bare-split-xattrs\n").unwrap_err();
+        assert!(split.is_absence() && !mode(b"[core]\nmode=x\n").unwrap_err().is_absence());
         assert!(split.to_string().contains("found the mode \"bare-split-xattrs\""), "{split}");
         assert_eq!(mode(b"\xff").unwrap_err().to_string(), "found a bad configuration");
     }

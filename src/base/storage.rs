@@ -60,7 +60,7 @@ impl Storage {
     /// Opens the storage in a directory.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read. A directory that is no storage has no layers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let directory = Directory::open(path)?;
         let mut layers: HashMap<_, Vec<_>> = HashMap::new();
@@ -100,7 +100,8 @@ impl Storage {
 
 impl Assembled for Archive {
     fn open<'a>(&'a self, limits: &'a Limits) -> io::Result<Box<dyn Read + 'a>> {
-        let stored = self.tar_split.open()?;
+        // Members may be empty, and the file may grow while it is read.
+        let stored = self.tar_split.open()?.take(limits.layer_size);
         let lines = layer::decompress(stored, Compression::Gzip, limits);
         let lines = BufReader::new(lines.map_err(io::Error::other)?);
         let open = |name: &[u8], size: u64| {
@@ -136,13 +137,13 @@ struct Listed {
 
 /// The layers that a list has, by their `diff_id`, and the ID of each.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(Digest, String)>, String> {
-    let shown = |error: serde_json::Error| Escaped(error.to_string().as_bytes()).to_string();
-    let listed: Vec<Listed> = json::from_slice(bytes).map_err(shown)?;
+    let listed: Vec<Listed> = json::from_slice(bytes).map_err(|error| json::message(&error))?;
     let mut found = Vec::new();
     for Listed { id, diff_digest } in listed {
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {
-            return Err(format!("found the ID {id:.80?}, expected 64 hexadecimal digits"));
+            let id: String = id.chars().take(80).collect();
+            return Err(format!("found the ID {id:?}, expected 64 hexadecimal digits"));
         }
         // Other algorithms than the image's are of no use.
         if let Ok(diff_id) = diff_digest.parse() {
@@ -166,6 +167,38 @@ mod tests {
         );
         assert_eq!(parse(text.as_bytes()).unwrap(), [(digest, id)]);
         assert!(parse(b"[]").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_list_has_fills_no_log() {
+        let long = "x".repeat(1 << 20);
+        for text in [format!("\"{long}\""), format!(r#"[{{"id":"{long}"}}]"#)] {
+            assert!(parse(text.as_bytes()).unwrap_err().len() < 400);
+        }
+    }
+
+    #[test]
+    fn a_tar_split_of_nothing_but_members_has_an_end() {
+        use std::fs;
+
+        let place = tempfile::tempdir().unwrap();
+        let (diff_id, id) = (Digest::of(b"layer"), "a".repeat(64));
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir_all(path("overlay-layers")).unwrap();
+        fs::create_dir_all(path(&format!("overlay/{id}/diff"))).unwrap();
+        let list = format!(r#"[{{"id":"{id}","diff-digest":"{diff_id}"}}]"#);
+        fs::write(path("overlay-layers/layers.json"), list).unwrap();
+        let member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        let members = member.finish().unwrap().repeat(1000);
+        fs::write(path(&format!("overlay-layers/{id}.tar-split.gz")), members).unwrap();
+        let storage = Storage::open(place.path()).unwrap();
+        let archive = storage.layers(diff_id).next().unwrap().unwrap();
+        let read = |layer_size| {
+            let limits = Limits { layer_size, ..Limits::default() };
+            archive.open(&limits).and_then(|mut bytes| bytes.read_to_end(&mut Vec::new()))
+        };
+        assert_eq!(read(1 << 20).unwrap(), 0);
+        assert!(read(1 << 10).is_err());
     }
 
     #[test]

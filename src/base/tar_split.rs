@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use crate::escape::Escaped;
 use crate::json;
 use crate::limits::Limits;
 
@@ -102,9 +101,8 @@ impl<'l, R: BufRead> Parts<'l, R> {
 }
 
 fn part(line: &[u8], limits: &Limits) -> Result<Part, Problem> {
-    let shown =
-        |error: serde_json::Error| Problem::Json(Escaped(error.to_string().as_bytes()).to_string());
-    let Line { kind, name, name_raw, size, payload } = json::from_slice(line).map_err(shown)?;
+    let Line { kind, name, name_raw, size, payload } =
+        json::from_slice(line).map_err(|error| Problem::Json(json::message(&error)))?;
     let bytes =
         |text: String, field| BASE64_STANDARD.decode(text).map_err(|_| Problem::Field(field));
     match kind {
@@ -222,6 +220,7 @@ mod tests {
     fn named_rejects() {
         let limits = Limits { path: 4, entries: 1, entry_metadata: 1, ..Limits::default() };
         let long = format!("{{\"type\":2,\"payload\":\"{}\"}}", "A".repeat(70_000));
+        let quoted = format!("{{\"type\":\"{}\"}}", "x".repeat(1000));
         let many = "{\"type\":2,\"payload\":\"\"}\n".repeat(9);
         for (text, expected) in [
             ("\n", "EOF while parsing a value"),
@@ -237,11 +236,12 @@ mod tests {
             ("{\"type\":1,\"name\":\"12345\",\"size\":1}", "the limit path allows"),
             ("{\"type\":1,\"name\":\"none\",\"size\":1}", "entity not found"),
             ("{\"type\":2,\"payload\":\"\"} {}", "trailing characters"),
+            (&quoted, "xxx"),
             (&long, "the limit entry-metadata allows"),
             (&many, "the limit entries allows"),
         ] {
             let found = assemble(text, &limits).unwrap_err();
-            assert!(found.contains(expected), "{text:.60}: {found}");
+            assert!(found.contains(expected) && found.len() < 400, "{text:.60}: {found}");
         }
         let short = assemble("{\"type\":1,\"name\":\"short\",\"size\":1}", &Limits::default());
         assert_eq!(short.unwrap_err(), "a file ended early: it was changed");

@@ -195,6 +195,12 @@ fn a_repository_that_was_changed_changes_the_price_only() {
             &|path, _| fs::write(path, "[core]\nmode=bare-user\n").unwrap(),
             1,
         ),
+        (
+            "repository of a container image",
+            &config,
+            &|path, _| fs::write(path, "[core]\nmode=bare-split-xattrs\n").unwrap(),
+            0,
+        ),
         ("no repository", &config, &gone, 0),
     ];
     let backup = shop.work.path("backup");
@@ -213,6 +219,27 @@ fn a_repository_that_was_changed_changes_the_price_only() {
     }
     let (made, bytes) = shop.convert("changed", &["--no-cache", &argument]);
     assert!(made == expected && bytes < LITTLE, "{bytes}");
+}
+
+/// ostree-ext writes some targets of symlinks otherwise than the commit has them: what they are in the
+/// layers decides whether the extension has the same ones.
+#[test]
+fn a_target_that_layers_have_otherwise_is_theirs() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    let ostree = need!(tools::system("ostree"), "no ostree");
+    let root = root().symlink("firefox", "usr/lib/dotted", "../share/./x");
+    let same = Tarball::minimal().symlink("usr/lib/dotted", "../share/x").finish();
+    let image = root.export(&ostree, GROUPS).image(&[same], true);
+    shop.push("dotted", &image);
+    let (directory, _) = root.commit(&ostree, "bare-user-only");
+    let argument = format!("--ostree-repo={}", directory.path().display());
+    let made = ["--no-local-base", &argument].map(|place| {
+        let outcome = shop.run("dotted", &["--no-cache", "--deny=shadow", place]);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        assert_eq!(warnings(&outcome), 0, "{outcome:#?}");
+        fs::read(shop.work.out("tool.raw")).unwrap()
+    });
+    assert!(made[0] == made[1]);
 }
 
 /// A base that ostree-ext wrote itself, whose objects are put into a repository as its import does:

@@ -127,6 +127,9 @@ fn objects_of_every_mode_have_the_checksums_that_ostree_gives_them() {
                 other => panic!("{mode} {name}: {other:?}"),
             }
         }
+        let limits = Limits { symlink: 999, ..limits.clone() };
+        let long = repository.file(listed["/long"].0, true, &limits).unwrap_err();
+        assert!(matches!(long, Problem::Form("target")), "{mode}: {long}");
         broken(&repository, &path, &listed["/small"].0, mode);
     }
 }

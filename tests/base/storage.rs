@@ -300,6 +300,35 @@ fn a_storage_that_was_changed_changes_the_price_only() {
     assert!(made == expected && bytes < LITTLE, "{bytes}");
 }
 
+/// Each copy may cost as much as the largest layer: of a storage that has nothing of use no more
+/// than a few are read, and a run that also audits the base warns once, too.
+#[test]
+fn a_storage_of_nothing_but_bad_copies_is_soon_left_alone() {
+    let shop = need!(Shop::open(), "no docker-registry or skopeo");
+    if !rustix::process::geteuid().is_root() {
+        not_run!("storages are filled by root");
+    }
+    let layer =
+        |number: u8| Tarball::new().file(&format!("usr/lib/file{number}"), &noise(100)).finish();
+    let base: Vec<_> = [Tarball::base().finish()].into_iter().chain((0..8).map(layer)).collect();
+    shop.push("bad", &over(&base, b"tool"));
+    let options = ["--no-cache", "--audit-base"];
+    let (expected, _) = shop.convert("bad", &[&options[..], &["--no-local-base"]].concat());
+    let (path, argument) = storage(&shop, &Filler::all().remove(0), "overlay", &base);
+    let layers = fs::read_dir(path.join("overlay")).unwrap().map(|entry| entry.unwrap().path());
+    for (layer, number) in layers.flat_map(|path| (0..8).map(move |it| (path.clone(), it))) {
+        let file = layer.join(format!("diff/usr/lib/file{number}"));
+        if file.exists() {
+            fs::write(file, [b'x'; 100]).unwrap();
+        }
+    }
+    let outcome = shop.run("bad", &[&options[..], &["-v", &argument]].concat());
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(fs::read(shop.work.out("tool.raw")).unwrap() == expected);
+    assert_eq!(warnings(&outcome), 1, "{outcome:#?}");
+    assert_eq!(outcome.stderr.matches("is not used").count(), 4, "{outcome:#?}");
+}
+
 /// A layer that both have, and one that no storage has: each from where it is.
 #[test]
 fn a_storage_with_a_part_of_a_base_gives_that_part() {
