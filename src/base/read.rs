@@ -474,7 +474,7 @@ impl<C> Merged<'_, C> {
 
     fn read_stored(&self, path: &[u8], stored: &Stored<C>) -> Result<Vec<u8>, Stop> {
         let path = path.to_vec();
-        let Some(held) = stored.held() else {
+        let Stored::Held(held) = stored else {
             return Err(Stop::Error(Error::Unreadable { path }));
         };
         let (size, maximum) = (held.size(), self.limits.text_file);
@@ -482,7 +482,8 @@ impl<C> Merged<'_, C> {
             return Err(Stop::Error(Error::TooLarge { path, size, maximum }));
         }
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut held.reader(), &mut bytes)
+        held.reader()
+            .and_then(|mut reader| std::io::Read::read_to_end(&mut reader, &mut bytes))
             .map_err(|error| Stop::Error(Error::Read { path, error }))?;
         Ok(bytes)
     }

@@ -9,7 +9,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use super::archive::{Archive, Kind, Member};
-use super::hold::Spool;
+use super::hold::Holder;
 use super::name::{Mark, Refusal, mark};
 use super::stack::is_covered;
 use super::{ContentSink, Fate, Flaw, LayerOptions, Problem, SinkError, Stored, Whiteout};
@@ -23,7 +23,7 @@ pub(super) struct Builder<'o, 's, S: ContentSink> {
     whiteouts: Vec<Whiteout>,
     /// Directories that no entry has described yet.
     implied: BTreeMap<Ino, Vec<u8>>,
-    spool: &'s Arc<Spool>,
+    holder: &'s mut Holder,
     /// Where in the archive each inode's header is; of a directory, the last one.
     offsets: Vec<u64>,
     /// Contents that went nowhere, and that another name of the same file asks for (R27), by
@@ -65,7 +65,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
     pub(super) fn new(
         options: &'o LayerOptions<'o>,
         sink: &'s mut S,
-        spool: &'s Arc<Spool>,
+        holder: &'s mut Holder,
         lower: Option<&'s Tree<Stored<S::Content>>>,
     ) -> Self {
         let root = Tree::<Stored<S::Content>>::ROOT;
@@ -75,7 +75,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             tree: Tree::new(Stat::directory()),
             whiteouts: Vec::new(),
             implied: BTreeMap::from([(root, Vec::new())]),
-            spool,
+            holder,
             offsets: vec![0],
             wanted: BTreeMap::new(),
             lower,
@@ -330,7 +330,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             check_kept(inode).map_err(Unlinked::Flaw)?;
         }
         let held = match &inode.content {
-            Content::Regular(Stored::Held(spool, held)) if fate == Fate::Keep => spool.get(*held),
+            Content::Regular(Stored::Held(held)) if fate == Fate::Keep => Arc::clone(held),
             Content::Regular(Stored::Dropped { .. }) if fate != Fate::Drop => {
                 self.want(ino, fate, path);
                 return Ok(());
@@ -368,9 +368,9 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
         let mut body = archive.body();
         let result = match fate {
             Fate::Hold => self
-                .spool
+                .holder
                 .hold(size, &mut body)
-                .map(|held| Stored::Held(Arc::clone(self.spool), held))
+                .map(|held| Stored::Held(Arc::new(held)))
                 .map_err(super::hold::HoldError::into_problem),
             Fate::Keep | Fate::Drop => self
                 .sink
@@ -475,8 +475,8 @@ mod tests {
         assert!(lower.link(b"l", ino) && lower.link(b"m", ino));
         let (limits, fate) = (Limits::default(), |_: &[u8]| Fate::Hold);
         let options = LayerOptions { limits: &limits, fate: &fate, keep_ima: false };
-        let (mut sink, spool) = (NoSink, Arc::default());
-        let mut builder = Builder::new(&options, &mut sink, &spool, Some(&lower));
+        let (mut sink, mut holder) = (NoSink, Holder::new());
+        let mut builder = Builder::new(&options, &mut sink, &mut holder, Some(&lower));
         let first = builder.link_target(b"l", b"1", 512).unwrap();
         for (target, path) in [(b"l", b"2"), (b"m", b"3"), (b"m", b"4")] {
             assert_eq!(builder.link_target(target, path, 1024).unwrap(), first);

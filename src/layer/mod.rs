@@ -25,7 +25,7 @@ mod zstd;
 pub use build::check_kept;
 pub use decompress::Compression;
 pub use error::{Error, Flaw, Problem};
-pub use hold::{Held, Spool, SpoolWriter};
+pub use hold::{Held, HeldWriter};
 pub(crate) use name::{Mark, mark};
 pub use scan::{
     Assembled, ScanEnd, ScanEntry, ScanError, ScanKind, Visitor, scan, scan_copy, verify_copy,
@@ -39,6 +39,7 @@ use std::sync::Arc;
 use archive::Archive;
 use build::{Builder, Built};
 use decompress::Uncompressed;
+use hold::Holder;
 use stack::Stack;
 use stream::Stream;
 
@@ -63,23 +64,13 @@ pub enum Fate {
 pub enum Stored<C> {
     /// In the sink, which gave this for it.
     Sunk(C),
-    /// Waiting to be classified, under this number.
-    Held(Arc<Spool>, u32),
+    /// Waiting to be classified.
+    Held(Arc<Held>),
     /// Gone.
     Dropped {
         /// Length in bytes.
         size: u64,
     },
-}
-
-impl<C> Stored<C> {
-    /// The contents, if they wait.
-    pub fn held(&self) -> Option<Held<'_>> {
-        match self {
-            Self::Held(spool, number) => Some(spool.get(*number)),
-            Self::Sunk(_) | Self::Dropped { .. } => None,
-        }
-    }
 }
 
 /// A path that a layer deletes from the layers below it.
@@ -191,8 +182,8 @@ pub fn read<S: ContentSink>(
     options: &LayerOptions<'_>,
     sink: &mut S,
 ) -> Result<LayerTree<S::Content>, Error> {
-    let spool = Arc::new(Spool::default());
-    let mut builder = Builder::new(options, sink, &spool, None);
+    let mut holder = Holder::new();
+    let mut builder = Builder::new(options, sink, &mut holder, None);
     let mut passes = || -> Result<(), Problem> {
         read_whole(&mut builder, blob, options, Spent::default())?;
         if builder.is_incomplete() {
@@ -227,10 +218,9 @@ pub fn read_all<S: ContentSink>(
     };
     let waiting = LayerOptions { fate: &waits, ..*options };
     let digests: Vec<_> = blobs.iter().map(|blob| blob.layer.descriptor.digest).collect();
-    let (mut stack, spool, mut spent) =
-        (Stack::new(), Arc::new(Spool::default()), Spent::default());
+    let (mut stack, mut holder, mut spent) = (Stack::new(), Holder::new(), Spent::default());
     for (index, (blob, digest)) in blobs.iter().zip(&digests).enumerate() {
-        let mut builder = Builder::new(&waiting, sink, &spool, Some(stack.tree()));
+        let mut builder = Builder::new(&waiting, sink, &mut holder, Some(stack.tree()));
         spent = read_whole(&mut builder, blob, &waiting, spent)
             .map_err(|problem| problem.in_layer(*digest))?;
         spent.stored = spent.stored.saturating_add(blob.layer.descriptor.size);
@@ -240,7 +230,7 @@ pub fn read_all<S: ContentSink>(
     let wanted = stack.settle(&digests, options)?;
     for (index, wanted) in wanted {
         let Some((blob, digest)) = blobs.get(index).zip(digests.get(index)) else { continue };
-        read_part(blob, options, |archive| stack.fetch(archive, wanted, &spool))
+        read_part(blob, options, |archive| stack.fetch(archive, wanted, &mut holder))
             .map_err(|problem| problem.in_layer(*digest))?;
     }
     stack.sink(&digests, options, sink)
@@ -293,8 +283,8 @@ pub fn examine<S: ContentSink>(
         let bytes = BufReader::with_capacity(BUFFER, bytes);
         Ok(Archive::new(bytes, options.limits, options.keep_ima, spent))
     };
-    let spool = Arc::new(Spool::default());
-    let mut builder = Builder::new(options, sink, &spool, None);
+    let mut holder = Holder::new();
+    let mut builder = Builder::new(options, sink, &mut holder, None);
     builder.read(&mut open()?)?;
     if builder.is_incomplete() {
         builder.fetch(&mut open()?)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::archive::Archive;
 use super::build::{Built, Deleted, check_kept};
-use super::hold::Spool;
+use super::hold::Holder;
 use super::{ContentSink, Error, Fate, Flaw, LayerOptions, LayerTree, Problem, Stored, Whiteout};
 use crate::oci::Digest;
 use crate::tree::{Content, Directory, Ino, Inode, Stat, Tree, components};
@@ -149,19 +149,18 @@ impl<C: Clone> Stack<C> {
         &mut self,
         archive: &mut Archive<'_, R>,
         mut wanted: Wanted,
-        spool: &Arc<Spool>,
+        holder: &mut Holder,
     ) -> Result<(), Problem> {
         while !wanted.is_empty() {
             let Some(member) = archive.next()? else { break };
             if let Some(ino) = wanted.remove(&member.offset) {
                 let mut body = archive.body();
-                let held = spool.hold(member.size, &mut body);
+                let held = holder.hold(member.size, &mut body);
                 if let Some(problem) = body.failure() {
                     return Err(problem);
                 }
                 let held = held.map_err(super::hold::HoldError::into_problem)?;
-                let held = Stored::Held(Arc::clone(spool), held);
-                self.tree.inode_mut(ino).content = Content::Regular(held);
+                self.tree.inode_mut(ino).content = Content::Regular(Stored::Held(Arc::new(held)));
             }
         }
         Ok(())
@@ -196,8 +195,9 @@ impl<C: Clone> Stack<C> {
         last.retain(|ino| kept_late.contains(ino));
         for ino in kept.into_iter().chain(last) {
             // Another name of the same file has gone before.
-            let Content::Regular(stored) = &self.tree.inode(ino).content else { continue };
-            let Some(held) = stored.held() else { continue };
+            let Content::Regular(Stored::Held(held)) = &self.tree.inode(ino).content else {
+                continue;
+            };
             let content = held.store(sink).map_err(|error| {
                 let path = self.tree.path_of(ino);
                 Problem::of_held(error, &path).in_layer(self.layer(ino, layers))

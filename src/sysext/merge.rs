@@ -111,16 +111,19 @@ fn equal_contents<S: ContentSink>(
     let store_error = |source| Error::Store { path: path.to_vec(), source };
     let read_error = |error| store_error(crate::layer::SinkError::Read(error));
     Ok(match (a, b) {
-        (Stored::Held(a, of_a), Stored::Held(b, of_b)) => {
-            let (a, b) = (a.get(*of_a), b.get(*of_b));
+        (Stored::Held(a), Stored::Held(b)) => {
             a.size() == b.size()
-                && equal_readers(&mut a.reader(), &mut b.reader()).map_err(read_error)?
+                && equal_readers(
+                    &mut a.reader().map_err(read_error)?,
+                    &mut b.reader().map_err(read_error)?,
+                )
+                .map_err(read_error)?
         }
         (Stored::Sunk(a), Stored::Sunk(b)) => a == b,
         // Stored bytes cannot be read back; storing equal ones again gives an equal value.
-        (Stored::Held(spool, held), Stored::Sunk(content))
-        | (Stored::Sunk(content), Stored::Held(spool, held)) => {
-            spool.get(*held).store(sink).map_err(store_error)? == *content
+        (Stored::Held(held), Stored::Sunk(content))
+        | (Stored::Sunk(content), Stored::Held(held)) => {
+            held.store(sink).map_err(store_error)? == *content
         }
         (Stored::Dropped { .. }, _) | (_, Stored::Dropped { .. }) => {
             return Err(Error::ContentsDropped { path: path.to_vec() });

@@ -10,7 +10,7 @@ use super::work::{Work, read_held};
 use super::{Error, Repair, SysextOptions, repairs};
 use crate::base::{self, Base, os_release};
 use crate::escape::Escaped;
-use crate::layer::Stored;
+use crate::layer::{Held, Stored};
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Inode, Stat, join};
 
@@ -107,7 +107,7 @@ pub(super) fn run<C>(
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
     };
     // A new inode even where there is one: that might have other names.
-    let contents = Stored::Held(Arc::new(text.as_bytes().to_vec().into()), 0);
+    let contents = Stored::Held(Arc::new(Held::from(text.as_bytes().to_vec())));
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);

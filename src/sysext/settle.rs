@@ -13,7 +13,7 @@ pub(super) fn run<S: ContentSink>(
     let mut held = Vec::new();
     for entry in tree.walk() {
         match &entry.inode.content {
-            Content::Regular(Stored::Held(..)) => held.push(entry.ino),
+            Content::Regular(Stored::Held(_)) => held.push(entry.ino),
             Content::Regular(Stored::Dropped { .. }) => {
                 return Err(Error::ContentsDropped { path: entry.path });
             }
@@ -23,7 +23,7 @@ pub(super) fn run<S: ContentSink>(
     for ino in held {
         let Content::Regular(stored) = &mut tree.inode_mut(ino).content else { continue };
         // Another name of the file may have come first.
-        let Some(held) = stored.held() else { continue };
+        let Stored::Held(held) = stored else { continue };
         match held.store(sink) {
             Ok(content) => *stored = Stored::Sunk(content),
             Err(source) => return Err(Error::Store { path: tree.path_of(ino), source }),
@@ -31,6 +31,6 @@ pub(super) fn run<S: ContentSink>(
     }
     Ok(tree.map_named(|stored| match stored {
         Stored::Sunk(content) => Some(content),
-        Stored::Held(..) | Stored::Dropped { .. } => None,
+        Stored::Held(_) | Stored::Dropped { .. } => None,
     }))
 }

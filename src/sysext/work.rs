@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::rules::Rule;
-use crate::layer::{LayerTree, Spool, Stored, Whiteout};
+use crate::layer::{Held, LayerTree, Stored, Whiteout};
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree, components, is_within, join, split};
 
@@ -71,7 +71,7 @@ impl<C> Work<C> {
     pub fn add_file(
         &mut self,
         path: &str,
-        contents: impl Into<Spool>,
+        contents: impl Into<Held>,
         created: Timestamp,
         (rule, reason): (&'static str, String),
         changes: &mut Changes,
@@ -83,7 +83,7 @@ impl<C> Work<C> {
         let (parent, _) = split(path).unwrap_or_default();
         self.ensure_directory(parent)?;
         let stat = Stat { mode: 0o644, mtime: created, ..Stat::default() };
-        let contents = Stored::Held(Arc::new(contents.into()), 0);
+        let contents = Stored::Held(Arc::new(contents.into()));
         let ino = self.tree.add(Inode { stat, content: Content::Regular(contents) });
         self.tree.link(path, ino);
         changes.note(path, Action::Added, rule, reason);
@@ -198,9 +198,10 @@ pub(super) fn resolve(link: &[u8], target: &[u8]) -> Vec<u8> {
 
 /// The contents of a file that were held back, if it is one and has no more than `max` bytes.
 pub(super) fn read_held<C>(tree: &Tree<Stored<C>>, path: &[u8], max: u64) -> Option<Vec<u8>> {
-    let Content::Regular(stored) = &tree.inode(tree.lookup(path)?).content else { return None };
-    let held = stored.held()?;
+    let Content::Regular(Stored::Held(held)) = &tree.inode(tree.lookup(path)?).content else {
+        return None;
+    };
     let mut bytes = Vec::new();
-    let read = held.reader().take(max).read_to_end(&mut bytes);
+    let read = held.reader().and_then(|reader| reader.take(max).read_to_end(&mut bytes));
     (held.size() <= max && read.is_ok()).then_some(bytes)
 }

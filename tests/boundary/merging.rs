@@ -62,9 +62,9 @@ impl Merged {
                 Content::Regular(Stored::Sunk(content)) => {
                     format!("{path}: {}", text(content))
                 }
-                Content::Regular(Stored::Held(spool, held)) => {
+                Content::Regular(Stored::Held(held)) => {
                     let mut bytes = Vec::new();
-                    std::io::Read::read_to_end(&mut spool.get(*held).reader(), &mut bytes).unwrap();
+                    std::io::Read::read_to_end(&mut held.reader().unwrap(), &mut bytes).unwrap();
                     format!("{path} waits: {}", text(&bytes))
                 }
                 Content::Regular(Stored::Dropped { size }) => format!("{path} dropped: {size}"),

@@ -68,7 +68,7 @@ fn merged(layers: &[Vec<u8>], keep_all: bool) -> (BTreeMap<String, String>, Vec<
                 format!("file {} of {first}", text(content))
             }
             // Whether nobody wants it under any name is not said of each.
-            Content::Regular(Stored::Held(..) | Stored::Dropped { .. }) => {
+            Content::Regular(Stored::Held(_) | Stored::Dropped { .. }) => {
                 format!("waits or is dropped, of {first}")
             }
             other => panic!("{other:?}"),

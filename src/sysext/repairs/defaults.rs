@@ -18,7 +18,7 @@ pub(super) fn run<C>(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let made = packaged::paths(work, &options.limits);
-    let (mut lines, mut count) = (Lines::new(), 0u64);
+    let (mut lines, mut count) = (Lines::default(), 0u64);
     for Entry { path: source, ino, inode } in work.tree.walk_at(b"usr/etc").skip(1) {
         let path = source.strip_prefix(b"usr/").unwrap_or(&source);
         if made.contains(path) {

@@ -34,7 +34,7 @@ pub(super) fn run<C>(
         return Ok(());
     }
     let made = packaged::paths(work, &options.limits);
-    let (mut lines, mut left_out) = (Lines::new(), Vec::new());
+    let (mut lines, mut left_out) = (Lines::default(), Vec::new());
     // Their paths, each with a NUL behind it: there may be a million.
     let mut files = Vec::new();
     for Entry { path, ino, inode } in work.tree.walk_at(b"var") {

@@ -1,34 +1,29 @@
 //! Lines of tmpfiles.d(5).
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use super::quote;
 use super::users::Names;
-use crate::layer::{SinkError, Spool, SpoolWriter};
+use crate::layer::{Held, HeldWriter, SinkError};
 use crate::sysext::Error;
 use crate::tree::Stat;
 
 /// The lines of a file: there may be a million.
+#[derive(Default)]
 pub(super) struct Lines {
-    text: BufWriter<SpoolWriter>,
+    text: HeldWriter,
     pub count: u64,
 }
 
 impl Lines {
-    pub fn new() -> Self {
-        Self { text: BufWriter::new(SpoolWriter::default()), count: 0 }
-    }
-
     /// Adds the line for a path.
     pub fn push(&mut self, path: &[u8], line: &str) -> Result<(), Error> {
         self.count += 1;
         writeln!(self.text, "{line}").map_err(|error| unwritten(path, error))
     }
 
-    pub fn finish(self, path: &str) -> Result<Spool, Error> {
-        let text = self.text.into_inner();
-        let text = text.map_err(|error| unwritten(path.as_bytes(), error.into_error()))?;
-        Ok(text.finish())
+    pub fn finish(self, path: &str) -> Result<Held, Error> {
+        self.text.finish().map_err(|error| unwritten(path.as_bytes(), error))
     }
 }
 

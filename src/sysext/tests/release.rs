@@ -10,9 +10,9 @@ fn shipped(lines: &str) -> crate::layer::LayerTree<std::sync::Arc<[u8]>> {
     let path = "usr/lib/extension-release.d/extension-release.x";
     let mut layer = super::super::testing::layer(&format!("{LAYER}\nf {path} A"));
     let ino = layer.tree.lookup(path.as_bytes()).unwrap();
-    let held = crate::layer::Spool::from(lines.as_bytes().to_vec());
+    let held = crate::layer::Held::from(lines.as_bytes().to_vec());
     layer.tree.inode_mut(ino).content =
-        crate::tree::Content::Regular(crate::layer::Stored::Held(held.into(), 0));
+        crate::tree::Content::Regular(crate::layer::Stored::Held(held.into()));
     layer
 }
 
