@@ -8,8 +8,8 @@ use crate::escape::Escaped;
 
 /// Names and the inodes that they stand for, in order of the names' bytes.
 ///
-/// A name has 1 to 255 bytes without `/` and NUL, and is neither `.` nor `..`; nobody checks that
-/// here.
+/// A name is not empty, has no `/` and no NUL, and is neither `.` nor `..`; nobody checks that here,
+/// nor whether it has more than the usual 255 bytes.
 #[derive(Clone, Default)]
 pub struct Directory {
     /// In order; none is empty.
