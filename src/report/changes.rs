@@ -178,6 +178,11 @@ impl Changes {
         }
     }
 
+    /// Forgets where paths are now: no more are moved.
+    pub fn end_moves(&mut self) {
+        self.moved = HashTable::new();
+    }
+
     /// Notes a warning.
     pub fn warn(&mut self, rule: &'static str, message: impl Into<String>) {
         self.warnings.push(Warning { rule, message: message.into() });
