@@ -482,8 +482,7 @@ impl<C> Merged<'_, C> {
             return Err(Stop::Error(Error::TooLarge { path, size, maximum }));
         }
         let mut bytes = Vec::new();
-        held.reader()
-            .and_then(|mut reader| std::io::Read::read_to_end(&mut reader, &mut bytes))
+        std::io::Read::read_to_end(&mut held.reader(), &mut bytes)
             .map_err(|error| Stop::Error(Error::Read { path, error }))?;
         Ok(bytes)
     }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead};
-use std::sync::Arc;
 
 use super::archive::{Archive, Kind, Member};
 use super::hold::Holder;
@@ -330,7 +329,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             check_kept(inode).map_err(Unlinked::Flaw)?;
         }
         let held = match &inode.content {
-            Content::Regular(Stored::Held(held)) if fate == Fate::Keep => Arc::clone(held),
+            Content::Regular(Stored::Held(held)) if fate == Fate::Keep => held.clone(),
             Content::Regular(Stored::Dropped { .. }) if fate != Fate::Drop => {
                 self.want(ino, fate, path);
                 return Ok(());
@@ -370,7 +369,7 @@ impl<'o, 's, S: ContentSink> Builder<'o, 's, S> {
             Fate::Hold => self
                 .holder
                 .hold(size, &mut body)
-                .map(|held| Stored::Held(Arc::new(held)))
+                .map(Stored::Held)
                 .map_err(super::hold::HoldError::into_problem),
             Fate::Keep | Fate::Drop => self
                 .sink

@@ -34,7 +34,6 @@ pub use sink::{ContentSink, SinkError};
 
 use std::fmt;
 use std::io::{BufReader, Read};
-use std::sync::Arc;
 
 use archive::Archive;
 use build::{Builder, Built};
@@ -65,7 +64,7 @@ pub enum Stored<C> {
     /// In the sink, which gave this for it.
     Sunk(C),
     /// Waiting to be classified.
-    Held(Arc<Held>),
+    Held(Held),
     /// Gone.
     Dropped {
         /// Length in bytes.

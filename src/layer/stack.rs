@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
-use std::sync::Arc;
 
 use super::archive::Archive;
 use super::build::{Built, Deleted, check_kept};
@@ -160,7 +159,7 @@ impl<C: Clone> Stack<C> {
                     return Err(problem);
                 }
                 let held = held.map_err(super::hold::HoldError::into_problem)?;
-                self.tree.inode_mut(ino).content = Content::Regular(Stored::Held(Arc::new(held)));
+                self.tree.inode_mut(ino).content = Content::Regular(Stored::Held(held));
             }
         }
         Ok(())

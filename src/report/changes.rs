@@ -178,6 +178,11 @@ impl Changes {
         }
     }
 
+    /// Forgets where paths are now: no more are moved.
+    pub fn end_moves(&mut self) {
+        self.moved = HashTable::new();
+    }
+
     /// Notes a warning.
     pub fn warn(&mut self, rule: &'static str, message: impl Into<String>) {
         self.warnings.push(Warning { rule, message: message.into() });
@@ -288,6 +293,10 @@ fn number(index: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn lines(changes: &Changes) -> Vec<String> {
@@ -310,6 +319,48 @@ mod tests {
         changes.note_moved(b"usr/d", b"usr/a", "R4", "four");
         changes.note_dropped(b"usr/a", "R5", "five");
         assert_eq!(lines(&changes)[3..], ["dropped /usr/d: five [R5]"]);
+    }
+
+    proptest! {
+        /// Whatever is moved on top of what, and dropped, and moved again.
+        #[test]
+        fn moves_are_what_a_map_of_paths_would_tell(
+            steps in prop::collection::vec((0..4u8, "(usr/)?[ab]?", "(usr/)?[ab]?"), 0..40)
+        ) {
+            let (mut changes, mut moved) = (Changes::default(), HashMap::new());
+            let mut expected: Vec<(String, String)> = Vec::new();
+            for (what, path, to) in steps {
+                let (path, to) = (path.as_str(), to.as_str());
+                let known = if what < 3 { moved.remove(path) } else { None };
+                let at = known.unwrap_or_else(|| {
+                    expected.push((path.to_owned(), String::new()));
+                    expected.len() - 1
+                });
+                let (path, to) = (path.as_bytes(), to.as_bytes());
+                expected[at].1 = match what {
+                    0 | 1 => format!("moved to /{}", Escaped(to)),
+                    2 => "dropped".to_owned(),
+                    _ => "changed".to_owned(),
+                };
+                match what {
+                    0 => {
+                        changes.note_moved(path, to, "R1", "moved");
+                        moved.insert(String::from_utf8(to.to_vec()).unwrap(), at);
+                    }
+                    1 => prop_assert_eq!(changes.note_merged(path, to, "R1", "merged"), at),
+                    2 => changes.note_dropped(path, "R2", "dropped"),
+                    _ => changes.note(path, Action::Changed, "R3", "changed"),
+                }
+                let found = changes.iter().map(|Change { path, action, .. }| {
+                    let to = match action {
+                        Action::Moved { to } => format!(" to /{}", Escaped(to)),
+                        _ => String::new(),
+                    };
+                    (String::from_utf8(path.to_vec()).unwrap(), action.name().to_owned() + &to)
+                });
+                prop_assert!(found.eq(expected.iter().cloned()));
+            }
+        }
     }
 
     #[test]

@@ -113,11 +113,7 @@ fn equal_contents<S: ContentSink>(
     Ok(match (a, b) {
         (Stored::Held(a), Stored::Held(b)) => {
             a.size() == b.size()
-                && equal_readers(
-                    &mut a.reader().map_err(read_error)?,
-                    &mut b.reader().map_err(read_error)?,
-                )
-                .map_err(read_error)?
+                && equal_readers(&mut a.reader(), &mut b.reader()).map_err(read_error)?
         }
         (Stored::Sunk(a), Stored::Sunk(b)) => a == b,
         // Stored bytes cannot be read back; storing equal ones again gives an equal value.

@@ -114,6 +114,8 @@ pub fn convert<S: ContentSink>(
             labels::warn_of_new_types(&types, before, changes);
         }
     }
+    // Memory is scarce from here on.
+    changes.end_moves();
     let tree = settle::run(work.tree, sink)?;
     let release::Release { text: release, shipped: name_is_shipped } = release;
     Ok(Sysext { tree, name: options.name.clone(), release, name_is_shipped })

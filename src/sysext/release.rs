@@ -3,14 +3,13 @@
 //! release file that the layer ships is the start of ours, or a reason to stop (row 69).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::rules::{RELEASE_DIRECTORY, RELEASE_PREFIX};
 use super::work::{Work, read_held};
 use super::{Error, Repair, SysextOptions, repairs};
 use crate::base::{self, Base, os_release};
 use crate::escape::Escaped;
-use crate::layer::{Held, Stored};
+use crate::layer::Stored;
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Inode, Stat, join};
 
@@ -107,7 +106,7 @@ pub(super) fn run<C>(
         Stat { mode: 0o644, mtime: options.created, ..Stat::default() }
     };
     // A new inode even where there is one: that might have other names.
-    let contents = Stored::Held(Arc::new(Held::from(text.as_bytes().to_vec())));
+    let contents = Stored::Held(text.as_bytes().to_vec().into());
     let ino = work.tree.add(Inode { stat, content: Content::Regular(contents) });
     work.ensure_directory(RELEASE_DIRECTORY)?;
     work.tree.link(&path, ino);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Error, Fates, Sysext, SysextOptions, convert};
 use crate::base::{Base, BaseKind, BasePath};
-use crate::layer::{ContentSink, Fate, Held, LayerTree, SinkError, Stored, Whiteout};
+use crate::layer::{ContentSink, Fate, LayerTree, SinkError, Stored, Whiteout};
 use crate::oci::Platform;
 use crate::report::{Action, Changes};
 use crate::tree::{Content, Directory, Inode, Stat, Timestamp, Tree, components, join};
@@ -78,7 +78,7 @@ fn stored(path: &[u8], bytes: &[u8]) -> Stored<Arc<[u8]>> {
     let size = u64::try_from(bytes.len()).unwrap();
     match (Fates { state: true, ..Fates::default() }).fate(path) {
         Fate::Keep => Stored::Sunk(bytes.into()),
-        Fate::Hold => Stored::Held(Arc::new(Held::from(bytes.to_vec()))),
+        Fate::Hold => Stored::Held(bytes.to_vec().into()),
         Fate::Drop => Stored::Dropped { size },
     }
 }

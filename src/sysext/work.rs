@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::sync::Arc;
 
 use super::Error;
 use super::rules::Rule;
@@ -83,7 +82,7 @@ impl<C> Work<C> {
         let (parent, _) = split(path).unwrap_or_default();
         self.ensure_directory(parent)?;
         let stat = Stat { mode: 0o644, mtime: created, ..Stat::default() };
-        let contents = Stored::Held(Arc::new(contents.into()));
+        let contents = Stored::Held(contents.into());
         let ino = self.tree.add(Inode { stat, content: Content::Regular(contents) });
         self.tree.link(path, ino);
         changes.note(path, Action::Added, rule, reason);
@@ -202,6 +201,6 @@ pub(super) fn read_held<C>(tree: &Tree<Stored<C>>, path: &[u8], max: u64) -> Opt
         return None;
     };
     let mut bytes = Vec::new();
-    let read = held.reader().and_then(|reader| reader.take(max).read_to_end(&mut bytes));
+    let read = held.reader().take(max).read_to_end(&mut bytes);
     (held.size() <= max && read.is_ok()).then_some(bytes)
 }

@@ -8,8 +8,8 @@ use crate::escape::Escaped;
 
 /// Names and the inodes that they stand for, in order of the names' bytes.
 ///
-/// A name has 1 to 255 bytes without `/` and NUL, and is neither `.` nor `..`; nobody checks that
-/// here.
+/// A name is not empty, has no `/` and no NUL, and is neither `.` nor `..`; nobody checks that here,
+/// nor whether it has more than the usual 255 bytes.
 #[derive(Clone, Default)]
 pub struct Directory {
     /// In order; none is empty.
@@ -186,10 +186,12 @@ impl Page {
         }
     }
 
-    /// The first entry that starts in the second half.
+    /// Where the second half of the entries starts. Half of the bytes might be one long name, with
+    /// nothing behind it.
     fn middle(&self) -> usize {
         let mut entries = Entries(&self.0);
-        while entries.0.len() > self.0.len() / 2 && entries.next().is_some() {}
+        let half = entries.clone().count() / 2;
+        entries.by_ref().take(half).for_each(drop);
         self.0.len() - entries.0.len()
     }
 
@@ -264,6 +266,7 @@ mod tests {
             8 => "[a-d]{1,4}".prop_map(String::into_bytes),
             2 => "[a-d]{1,2}n{0,250}".prop_map(String::into_bytes),
             1 => (250..300usize).prop_map(|length| vec![b'l'; length]),
+            1 => (1..5000usize).prop_map(|length| vec![b'c'; length]),
         ];
         prop_oneof![
             40 => (name.clone(), any::<u32>()).prop_map(|(name, ino)| Step::Insert(name, ino)),
@@ -304,6 +307,21 @@ mod tests {
                         map.retain(|_, ino| keep(ino));
                     }
                 }
+                assert_equal(&directory, &map);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_of_half_a_page_leaves_no_page_empty() {
+        for long in ["0", "m", "z"] {
+            let long = long.repeat(2000).into_bytes();
+            let (mut directory, mut map) = (Directory::new(), BTreeMap::new());
+            let short = (0..31).map(|n| format!("n{n:02}").into_bytes());
+            let more = [&b"zz"[..], b"n05x", b"00", b"n30x"].map(<[u8]>::to_vec);
+            for (name, n) in short.chain([long]).chain(more).zip(0..) {
+                directory.insert(&name, Ino(n));
+                map.insert(name, Ino(n));
                 assert_equal(&directory, &map);
             }
         }

@@ -64,7 +64,7 @@ impl Merged {
                 }
                 Content::Regular(Stored::Held(held)) => {
                     let mut bytes = Vec::new();
-                    std::io::Read::read_to_end(&mut held.reader().unwrap(), &mut bytes).unwrap();
+                    std::io::Read::read_to_end(&mut held.reader(), &mut bytes).unwrap();
                     format!("{path} waits: {}", text(&bytes))
                 }
                 Content::Regular(Stored::Dropped { size }) => format!("{path} dropped: {size}"),

@@ -42,7 +42,7 @@ fn paths(tree: &LayerTree<Vec<u8>>) -> Vec<String> {
 fn held(content: &Content<Stored<Vec<u8>>>) -> Vec<u8> {
     let Content::Regular(Stored::Held(held)) = content else { panic!("{content:?} is not held") };
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut held.reader().unwrap(), &mut bytes).unwrap();
+    std::io::Read::read_to_end(&mut held.reader(), &mut bytes).unwrap();
     bytes
 }
 

@@ -43,7 +43,8 @@ pub fn entries(
 }
 
 /// The blocks of a directory, of which the last ends with its bytes. Each entry is a name, the
-/// number of its inode and its type; they come in the order of [`entries`].
+/// number of its inode and its type; they come in the order of [`entries`]. No name may be longer
+/// than a block has room for.
 pub fn blocks<'a>(
     entries: impl Iterator<Item = (&'a [u8], u64, u8)>,
 ) -> impl Iterator<Item = Vec<u8>> {
@@ -123,6 +124,16 @@ mod tests {
             (0..500).map(|n| format!("name-{n:0>width$}", width = n % 90)).collect();
         for count in [1, 2, 20, 200, 500] {
             let entries = names.iter().take(count).map(String::as_bytes);
+            let blocks: Vec<_> =
+                blocks(entries.clone().map(|name| (name, 1, EROFS_FT_DIR))).collect();
+            assert_eq!(length(entries), len(&blocks.concat()));
+            assert!(blocks.iter().rev().skip(1).all(|block| len(block) == BLOCK));
+        }
+        // Blocks that the last name just fills, or does not.
+        for last in 1..=255 {
+            let widths = std::iter::repeat_n(255, 30).chain([last]);
+            let names: Vec<_> = widths.map(|width| "n".repeat(width)).collect();
+            let entries = names.iter().map(String::as_bytes);
             let blocks: Vec<_> =
                 blocks(entries.clone().map(|name| (name, 1, EROFS_FT_DIR))).collect();
             assert_eq!(length(entries), len(&blocks.concat()));

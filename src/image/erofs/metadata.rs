@@ -14,7 +14,7 @@ use super::compress::INLINE;
 use super::contents::{Bodies, Body};
 use super::format::{
     EROFS_I_DATALAYOUT_BIT, EROFS_I_VERSION_EXTENDED, EROFS_INODE_FLAT_INLINE,
-    EROFS_INODE_FLAT_PLAIN, EROFS_ISLOTBITS, InodeCompact, InodeExtended,
+    EROFS_INODE_FLAT_PLAIN, EROFS_ISLOTBITS, EROFS_NAME_LEN, InodeCompact, InodeExtended,
 };
 use super::layout::{Layout, Need};
 use super::options::Options;
@@ -23,7 +23,7 @@ use super::superblock::Facts;
 use super::{BLOCK, directory, len, size, too_large, wide, xattr};
 use crate::escape::Escaped;
 use crate::image::Error;
-use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree};
+use crate::tree::{Content, Ino, Inode, Stat, Timestamp, Tree, join};
 
 /// Writes the metadata of an image behind its data, which ends at block `start`.
 pub fn write(
@@ -136,6 +136,12 @@ impl<'a> Places<'a> {
         while let Some(parent) = below.pop() {
             let mut directories = Vec::new();
             for (name, ino) in tree.directory(parent).into_iter().flatten() {
+                if name.len() > EROFS_NAME_LEN {
+                    let path = join(&tree.path_of(parent), name);
+                    let problem =
+                        format!("found a name of {} bytes, expected at most 255", name.len());
+                    return Err(unwritable(&path, &problem));
+                }
                 if tree.directory(ino).is_some() {
                     if self.parents.insert(ino, parent).is_some() {
                         return Err(unwritable(name, "found a directory under two names"));

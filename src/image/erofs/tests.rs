@@ -301,6 +301,48 @@ fn what_cannot_be_stored_is_refused() {
     }
 }
 
+/// The blocks of its directory would never end.
+#[test]
+fn a_name_longer_than_a_block_is_refused() {
+    for length in [255, 256, 4084, 4085, 9000] {
+        let mut writer =
+            Writer::new(tempfile::tempfile().unwrap(), &options(Compression::None)).unwrap();
+        let mut tree = small(&mut writer);
+        let path = format!("usr/bin/{}", "n".repeat(length));
+        add(&mut tree, &path, &Stat::default(), Content::Fifo);
+        match writer.finish(&tree) {
+            Ok(_) => assert_eq!(length, 255),
+            Err(error) => {
+                let expected = format!("found a name of {length} bytes, expected at most 255");
+                assert!(length > 255 && error.to_string().contains(&expected), "{error}");
+            }
+        }
+    }
+}
+
+/// Directories of two and three blocks, the last of them full, nearly full and nearly empty.
+#[test]
+fn directories_end_where_blocks_do() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for last in 1..=255 {
+        let mut writer =
+            Writer::new(tempfile::tempfile().unwrap(), &options(Compression::None)).unwrap();
+        let mut tree = Tree::new(Stat::directory());
+        writer.store(0, &mut &b""[..]).unwrap();
+        for (n, width) in std::iter::repeat_n(252, 30).chain([last]).enumerate() {
+            let name =
+                format!("{}{}", char::from(b'A' + u8::try_from(n).unwrap()), "n".repeat(width - 1));
+            add(&mut tree, &name, &Stat::default(), Content::Fifo);
+        }
+        let entries = tree.directory(Tree::<Contents>::ROOT).unwrap();
+        let names = [&b"."[..], b".."].into_iter().chain(entries.names());
+        lengths.insert(super::directory::length(names) % BLOCK);
+        writer.finish(&tree).unwrap();
+    }
+    assert!([BLOCK - 1, 0].iter().all(|length| lengths.contains(length)), "{lengths:?}");
+    assert!(lengths.len() > 200);
+}
+
 /// An image with one file.
 fn image_of(contents: &[u8], options: &Options) -> Vec<u8> {
     let mut writer = Writer::new(tempfile::tempfile().unwrap(), options).unwrap();

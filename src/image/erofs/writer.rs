@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 
 use hashbrown::HashTable;
@@ -33,8 +34,10 @@ pub struct Writer {
     pool: Option<Pool>,
     pub(super) store: Store,
     pub(super) packed: Packed,
-    /// Records by their digests.
+    /// Records by their digests; none if files may not share contents.
     known: HashTable<u32>,
+    /// Contents can be chosen for what their digests start with.
+    random: RandomState,
     /// What was handed to the pool, in order, and is not written yet.
     pending: VecDeque<Pending>,
     /// Bytes of the segments in `pending`.
@@ -80,6 +83,7 @@ impl Writer {
             store: Store::default(),
             packed: Packed::default(),
             known: HashTable::new(),
+            random: RandomState::new(),
             pending: VecDeque::new(),
             waiting: 0,
             current: None,
@@ -344,12 +348,6 @@ impl Writer {
         self.store.extents.iter().skip(first).all(|extent| extent.stored == 0)
     }
 
-    fn change(&mut self, id: u32, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = self.store.records.get_mut(index(id)) {
-            change(record);
-        }
-    }
-
     /// Keeps a last cluster, of the end of `input`, for the place behind its inode, or writes it
     /// like the others.
     fn inline(&mut self, cluster: &[u8], input: &[u8]) -> io::Result<Tail> {
@@ -401,13 +399,10 @@ impl Writer {
 
     /// The contents that are stored under a digest.
     fn find(&self, size: u64, digest: Half) -> Option<Contents> {
-        if !self.plan.shares {
-            return None;
-        }
         let records = &self.store.records;
         let is_it = |record: &Record| record.digest == digest && record.size == size;
         let is_same = |&record: &u32| records.get(index(record)).is_some_and(is_it);
-        let &record = self.known.find(key(&digest), is_same)?;
+        let &record = self.known.find(self.random.hash_one(digest), is_same)?;
         Some(Contents { size, record })
     }
 
@@ -425,10 +420,15 @@ impl Writer {
 
     /// Makes a record known by its digest.
     fn know(&mut self, record: u32, size: u64, digest: Half) -> Contents {
-        self.change(record, |known| known.digest = digest);
-        let records = &self.store.records;
-        let key_of = |&record: &u32| records.get(index(record)).map_or(0, |it| key(&it.digest));
-        self.known.insert_unique(key(&digest), record, key_of);
+        if let Some(record) = self.store.records.get_mut(index(record)) {
+            record.digest = digest;
+        }
+        if self.plan.shares {
+            let Self { known, random, store, .. } = self;
+            let digest_of = |of: u32| store.records.get(index(of)).map(|it| it.digest);
+            let hash = |&of: &u32| random.hash_one(digest_of(of).unwrap_or_default());
+            known.insert_unique(random.hash_one(digest), record, hash);
+        }
         Contents { size, record }
     }
 }
@@ -495,17 +495,29 @@ fn half(hasher: &blake3::Hasher) -> Half {
     half
 }
 
-/// What finds a digest: nobody can choose much of it.
-fn key(digest: &Half) -> u64 {
-    let mut key = [0; 8];
-    key.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
-    u64::from_le_bytes(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tree::{Inode, Stat};
+
+    /// A table that has the same digest again and again takes ever longer.
+    #[test]
+    fn equal_files_that_may_not_share_contents_are_not_looked_for() {
+        for (kernel, known) in [("5.15", 0), ("6.1", 1)] {
+            let options = Options {
+                compression: "lz4".parse().unwrap(),
+                cluster_size: None,
+                min_kernel: kernel.parse().unwrap(),
+                self_check: SelfCheck::Full,
+                threads: 1.try_into().unwrap(),
+            };
+            let mut writer = Writer::new(tempfile::tempfile().unwrap(), &options).unwrap();
+            let stored: Vec<_> = (0..3).map(|_| writer.store(4, &mut &b"text"[..])).collect();
+            assert_eq!(writer.known.len(), known);
+            let is_shared = stored[1].as_ref().unwrap() == stored[2].as_ref().unwrap();
+            assert_eq!(is_shared, known == 1);
+        }
+    }
 
     /// Whatever finds no room behind its inode gets a block, as a cluster only if that saves one.
     #[test]

@@ -12,7 +12,7 @@ fn shipped(lines: &str) -> crate::layer::LayerTree<std::sync::Arc<[u8]>> {
     let ino = layer.tree.lookup(path.as_bytes()).unwrap();
     let held = crate::layer::Held::from(lines.as_bytes().to_vec());
     layer.tree.inode_mut(ino).content =
-        crate::tree::Content::Regular(crate::layer::Stored::Held(held.into()));
+        crate::tree::Content::Regular(crate::layer::Stored::Held(held));
     layer
 }
 
