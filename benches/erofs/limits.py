@@ -2,8 +2,8 @@
 
 limits.py DIR SELINUX [CASE…] [-- OPTION…]
 
-Makes each case in DIR, a signed OCI layout beside it, and prints the peak of the program in MiB and
-its CPU time. SELINUX is a directory like Fedora's /etc/selinux. OCI2SYSEXT is the program
+Makes a signed OCI layout of each case in DIR, and prints the peak of the program in MiB and its CPU
+time. SELINUX is a directory like Fedora's /etc/selinux. OCI2SYSEXT is the program
 (default: target/release/oci2sysext). Needs gzip, openssl.
 """
 

@@ -10,7 +10,7 @@ use super::{BUFFER, ContentSink, Problem, SinkError};
 use crate::unnamed;
 
 /// Bytes that are kept in memory, of all files together.
-const MEMORY: u64 = 16 << 20;
+const MEMORY: u64 = 8 << 20;
 /// Bytes of memory that contents take besides their own.
 const OVERHEAD: u64 = 64;
 

@@ -79,7 +79,7 @@ impl Bodies<'_> {
 
     /// Writes the body of a file behind `out`, which is its inode.
     pub fn write(&self, out: &mut Vec<u8>, record: &Record) {
-        let Place { start: place, extents, .. } = self.store.place(record);
+        let Place { start: first, extents, .. } = self.store.place(record);
         let extents = extents.of(&self.store.extents);
         match record.tail {
             Tail::Fragment(fragment) if is_whole(record) => {
@@ -95,7 +95,7 @@ impl Bodies<'_> {
                     _ => None,
                 };
                 let records = self.records(record.size);
-                self.write_encoded(out, records, self.pieces(extents, place), fragment);
+                self.write_encoded(out, records, self.pieces(extents, first), fragment);
             }
             tail => {
                 let mut extents = extents.to_vec();
@@ -120,7 +120,7 @@ impl Bodies<'_> {
                 out.extend_from_slice(header.as_bytes());
                 // An inode starts at a multiple of 32, so its own length tells the alignment.
                 let start = len(out);
-                let extents = index::placed(&extents, block(place));
+                let extents = index::placed(&extents, block(first));
                 Width::Narrow.write(out, start, record.size, extents, self.big_clusters());
                 if let Tail::Inline(cluster) = tail {
                     out.extend_from_slice(cluster.of(&self.store.arena));
