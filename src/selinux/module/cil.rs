@@ -37,8 +37,13 @@ pub(super) fn contexts(text: &[u8]) -> Result<Vec<FileContext>, ModuleError> {
     let Reader { declared, actuals, extended, found, .. } = reader;
     let mut aliases = HashMap::new();
     for Actual { line, alias, name, block } in actuals {
+        check_extended(line, "the type of an alias", &block, &extended)?;
         let alias = qualified(Space::Type, alias, &block, &declared);
         let name = qualified(Space::Type, name, &block, &declared);
+        if declared.get(&(Space::Type, alias.clone())) == Some(&false) {
+            let found = format!("the type {alias:?}");
+            return Err(ModuleError::Line { line, found, expected: "an alias" });
+        }
         if let Some(other) = aliases.insert(alias, name) {
             let found = format!("another type of the alias, after {other:?}");
             return Err(ModuleError::Line { line, found, expected: "one" });
@@ -215,7 +220,8 @@ impl Reader<'_> {
                 if name.contains('.') {
                     return Err(self.tokens.error(format!("{name:?}"), "a name without a dot"));
                 }
-                let (outer, found) = (self.block.len(), self.found.len());
+                let outer = self.block.len();
+                let before = self.found.len() + self.actuals.len();
                 let is_open = std::mem::take(&mut self.is_open);
                 self.block.push_str(name);
                 self.block.push('.');
@@ -224,9 +230,10 @@ impl Reader<'_> {
                 }
                 self.statements(depth.saturating_add(1))?;
                 self.block.truncate(outer);
-                if std::mem::replace(&mut self.is_open, is_open) && self.found.len() > found {
+                let after = self.found.len() + self.actuals.len();
+                if std::mem::replace(&mut self.is_open, is_open) && after > before {
                     return Err(self.tokens.error(
-                        "filecon in a block that is abstract, or takes names from elsewhere",
+                        "filecon, or the type of an alias, in a block that is abstract, or takes names from elsewhere",
                         "it elsewhere: only a whole policy tells what this one stands for",
                     ));
                 }
@@ -248,7 +255,12 @@ impl Reader<'_> {
         let name = self.tokens.name(form)?;
         self.keep(name)?;
         let is_alias = form.starts_with("(typealias");
-        self.declared.insert((space, format!("{}{name}", self.block)), is_alias);
+        let name = format!("{}{name}", self.block);
+        if self.declared.get(&(space, name.clone())).is_some_and(|known| *known != is_alias) {
+            let found = format!("{name:?} as a type and as an alias");
+            return Err(self.tokens.error(found, "it as one of them"));
+        }
+        self.declared.insert((space, name), is_alias);
         self.tokens.expect(Token::Close, form)
     }
 
@@ -387,6 +399,21 @@ fn level<'a>(tokens: &mut Tokens<'a>) -> Result<Option<&'a str>, ModuleError> {
     }
 }
 
+/// Refuses what only a whole policy tells, since "in" adds to a block around it.
+fn check_extended(
+    line: usize,
+    what: &str,
+    block: &str,
+    extended: &HashSet<&str>,
+) -> Result<(), ModuleError> {
+    if !block.split('.').any(|block| !block.is_empty() && extended.contains(block)) {
+        return Ok(());
+    }
+    let found = format!("{what} in a block that \"in\" adds to");
+    let expected = "it elsewhere: only a whole policy tells what this one stands for";
+    Err(ModuleError::Line { line, found, expected })
+}
+
 impl Found<'_> {
     fn resolved(
         self,
@@ -398,12 +425,7 @@ impl Found<'_> {
         let Some((user, role, type_, range)) = context else {
             return file_context(line, pattern, kind, None);
         };
-        let is_extended = |block: &str| !block.is_empty() && extended.contains(block);
-        if block.split('.').any(is_extended) {
-            let found = "filecon in a block that \"in\" adds to".to_owned();
-            let expected = "it elsewhere: only a whole policy tells what this one stands for";
-            return Err(ModuleError::Line { line, found, expected });
-        }
+        check_extended(line, "filecon", &block, extended)?;
         let [user, role, type_] = [(Space::User, user), (Space::Role, role), (Space::Type, type_)]
             .map(|(space, name)| qualified(space, name, &block, declared));
         let type_ = actual(&type_, declared, aliases).ok_or_else(|| ModuleError::Line {

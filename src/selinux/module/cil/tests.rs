@@ -126,6 +126,17 @@ fn aliases_stand_for_types() {
         ("(typealiasactual a b) (typealiasactual b a)", "found the alias \"a\""),
         ("(typealiasactual a t) (typealiasactual a u)", "another type of the alias, after \"t\""),
         ("(typealiasactual a)", "expected (typealiasactual ALIAS TYPE)"),
+        ("(type a) (typealiasactual a t)", "found the type \"a\", expected an alias"),
+        ("(type a) (typealias a)", "found \"a\" as a type and as an alias"),
+        ("(typealias a) (type a)", "found \"a\" as a type and as an alias"),
+        (
+            "(block p (type t)) (block b (blockinherit p) (typealias a) (typealiasactual a t))",
+            "the type of an alias, in a block that is abstract, or takes names from elsewhere",
+        ),
+        (
+            "(block b (typealias a) (typealiasactual a t)) (in b (type t))",
+            "found the type of an alias in a block that \"in\" adds to",
+        ),
     ] {
         let found = lines(&format!("{declarations} {}", filecon("a"))).unwrap_err();
         assert!(found.contains(problem), "{declarations}: {found}");
