@@ -150,8 +150,8 @@ impl Base {
                 users: accounts::parse(b"root:x:0:"),
                 groups: accounts::parse(b"root:x:0:"),
             },
+            is_ostree: ostree::MARKS.iter().any(|mark| paths.contains_key(*mark)),
             paths,
-            is_ostree: false,
             layers: 1,
         }
     }

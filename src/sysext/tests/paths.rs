@@ -419,3 +419,15 @@ fn r25_what_the_build_left_in_var_and_what_tmpfiles_d_makes_needs_no_warning() {
     assert!(warnings[0].starts_with("R25: var/lib/other, "), "{warnings:?}");
     assert!(warnings[1].starts_with("R25: var/log/a, "), "{warnings:?}");
 }
+
+/// What a host that ostree deploys has in `usr/etc` may be known of a link's path alone, where a copy
+/// of the base tells it: the same link was let through where the layers told its target.
+#[test]
+fn row_66_the_same_link_in_usr_etc_is_denied_whoever_tells_of_it() {
+    let of_base = base("d ostree\nl etc/link target\nl usr/bin/link target");
+    let mut options = options();
+    options.deny.shadow = true;
+    let error = run("l usr/etc/link target", &of_base, &options).unwrap_err();
+    assert!(matches!(error, Error::Shadow { .. }), "{error}");
+    run("l usr/bin/link target", &of_base, &options).unwrap();
+}
