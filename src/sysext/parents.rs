@@ -48,6 +48,7 @@ pub(super) fn run<C>(
         }
         if matches!(content, Content::Directory(_)) {
             let implied = work.implied.contains(&entry.ino);
+            let of_base = hidden.filter(|hidden| is_merged(&hidden.kind));
             if implied || of_base.is_some() {
                 wanted.push((entry.path, entry.ino, implied, of_base));
             }
