@@ -37,7 +37,7 @@ pub enum HiddenKind {
         contents: Option<Arc<[u8]>>,
     },
     /// A symlink, with its target as written.
-    Symlink(Vec<u8>),
+    Symlink(Arc<[u8]>),
     /// Anything else.
     Other,
 }

@@ -4,16 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::links::{Cover, Links, Target};
+use super::links::{Cover, LayerLinks, Links, Target};
 use super::listing::Listing;
 use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::{Error, ostree, policy};
 use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::tree::{Stat, is_within, split};
-
-/// A hard link to a hard link to … in one layer; more is left unresolved.
-pub(super) const LINK_ROUNDS: usize = 8;
 
 /// What is to be known of the lower layers.
 #[derive(Clone)]
@@ -79,6 +76,7 @@ impl<'a> Wants<'a> {
 pub(super) struct Node {
     pub stat: Stat,
     pub kind: Kind,
+    /// The one that decides what is at the path; what a hard link leads to may be in another.
     layer: usize,
 }
 
@@ -86,7 +84,7 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Directory,
-    Symlink(Vec<u8>),
+    Symlink(Arc<[u8]>),
     Regular {
         /// Length in bytes.
         size: u64,
@@ -94,8 +92,8 @@ pub(super) enum Kind {
         digest: Option<Digest>,
         /// Where they were asked for and its layer's listing has them.
         contents: Option<Arc<[u8]>>,
-        /// The path by which its layer has it.
-        at: Vec<u8>,
+        /// The layer that has it, and the path by which.
+        at: (usize, Arc<[u8]>),
     },
     Special,
     /// A hard link whose file is yet to be found, or is nowhere.
@@ -169,10 +167,8 @@ impl<'a> View<'a> {
         self.follow_links(listing, std::mem::take(&mut layer.links), index)?;
         for ostree::File { path, object } in files {
             let kind = Kind::Object(object.clone());
-            for link in self.links.remove(path).unwrap_or_default() {
-                let node = Node { stat: Stat::default(), kind: kind.clone(), layer: index };
-                self.nodes.insert(link, node);
-            }
+            let links = self.links.remove(path).unwrap_or_default();
+            self.resolve(&links, &Stat::default(), &kind);
             if self.takes(path, false, &mut layer) && !self.nodes.contains_key(path) {
                 let node = Node { stat: Stat::default(), kind, layer: index };
                 self.nodes.insert(path.clone(), node);
@@ -186,7 +182,6 @@ impl<'a> View<'a> {
     /// What is at a path; symlinks are not followed.
     pub fn look(&self, path: &[u8]) -> Seen<'_> {
         match self.nodes.get(path) {
-            Some(Node { kind: Kind::Elsewhere, .. }) => Seen::Absent,
             Some(node) => Seen::Node(node),
             None if self.implied.contains_key(path) => Seen::ImpliedDirectory,
             None if self.wants.has(path) => Seen::Absent,
@@ -225,10 +220,10 @@ impl<'a> View<'a> {
     pub fn lacking(&self) -> BTreeMap<usize, BTreeSet<Vec<u8>>> {
         let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
         for (path, node) in &self.nodes {
-            if let Kind::Regular { contents: None, at, .. } = &node.kind
+            if let Kind::Regular { contents: None, at: (layer, at), .. } = &node.kind
                 && self.wants.has_contents(path)
             {
-                lacking.entry(node.layer).or_default().insert(at.clone());
+                lacking.entry(*layer).or_default().insert(at.to_vec());
             }
         }
         lacking
@@ -250,14 +245,11 @@ impl<'a> View<'a> {
     /// Finds those objects that a layer has.
     pub fn find_objects(&mut self, listing: &Listing, index: usize) -> Result<(), Error> {
         let objects = self.objects();
-        let mut found = self.look_up(listing, &objects)?;
+        let mut found = self.look_up(listing, &objects, index)?;
         for (object, paths) in objects {
             let Some(Target::Inode(stat, kind)) = found.remove(&object) else { continue };
             if matches!(kind, Kind::Regular { .. } | Kind::Symlink(_)) {
-                for path in paths {
-                    let (stat, kind) = (stat.clone(), kind.clone());
-                    self.nodes.insert(path, Node { stat, kind, layer: index });
-                }
+                self.resolve(&paths, &stat, &kind);
             }
         }
         Ok(())
@@ -276,10 +268,10 @@ impl<'a> View<'a> {
                 layer.links.remove(&path);
                 let kind = match kind {
                     EntryKind::Directory => Kind::Directory,
-                    EntryKind::Symlink(target) => Kind::Symlink(target),
+                    EntryKind::Symlink(target) => Kind::Symlink(target.into()),
                     EntryKind::Regular(file) => {
                         let wanted = self.wants.has_contents(&path);
-                        self.regular(&path, file, wanted)?
+                        self.regular(&path, file, wanted, layer.index)?
                     }
                     EntryKind::HardLink(target) => {
                         layer.links.insert(path.clone(), target);
@@ -315,7 +307,13 @@ impl<'a> View<'a> {
     }
 
     /// A file, with its contents if they are wanted and known.
-    fn regular(&mut self, path: &[u8], file: Regular, wanted: bool) -> Result<Kind, Error> {
+    fn regular(
+        &mut self,
+        path: &[u8],
+        file: Regular,
+        wanted: bool,
+        layer: usize,
+    ) -> Result<Kind, Error> {
         let Regular { size, digest, contents } = file;
         let maximum = self.limits.text_file;
         if wanted && size > maximum {
@@ -323,7 +321,7 @@ impl<'a> View<'a> {
         }
         let contents = contents.filter(|_| wanted);
         let contents = contents.map(|bytes| self.keep(path, &bytes)).transpose()?;
-        Ok(Kind::Regular { size, digest, contents, at: path.to_vec() })
+        Ok(Kind::Regular { size, digest, contents, at: (layer, path.into()) })
     }
 
     /// Contents of a file, counted: there may be any number of policies.
@@ -339,8 +337,8 @@ impl<'a> View<'a> {
     /// Takes contents that a listing has behind its entries.
     fn fill(&mut self, path: &[u8], bytes: &[u8], index: usize) -> Result<(), Error> {
         let is_lacking = |node: &Node| {
-            node.layer == index
-                && matches!(&node.kind, Kind::Regular { contents: None, at, .. } if at == path)
+            matches!(&node.kind, Kind::Regular { contents: None, at: (layer, at), .. }
+                if *layer == index && **at == *path)
         };
         if self.wants.has_contents(path) && self.nodes.get(path).is_some_and(is_lacking) {
             let text = self.keep(path, bytes)?;
@@ -366,28 +364,39 @@ impl<'a> View<'a> {
         for (path, target) in own {
             links.entry(target).or_default().push(path);
         }
-        for _ in 0..LINK_ROUNDS {
-            if links.is_empty() {
-                break;
-            }
-            let mut found = self.look_up(listing, &links)?;
+        while !links.is_empty() {
+            let mut found = self.look_up(listing, &links, index)?;
             let mut next = Links::new();
             for (target, paths) in links {
                 match found.remove(&target) {
-                    Some(Target::Inode(stat, kind)) => {
-                        for path in paths {
-                            let (stat, kind) = (stat.clone(), kind.clone());
-                            self.nodes.insert(path, Node { stat, kind, layer: index });
-                        }
-                    }
-                    Some(Target::Link(target)) => next.entry(target).or_default().extend(paths),
+                    Some(Target::Inode(stat, kind)) => self.resolve(&paths, &stat, &kind),
+                    Some(Target::Link) => _ = next.insert(target, paths),
                     Some(Target::Nothing) => {}
                     None => self.links.entry(target).or_default().extend(paths),
                 }
             }
-            links = next;
+            links = Links::new();
+            if !next.is_empty() {
+                // No link is at the end of links: this round is the last.
+                let layer = LayerLinks::of(listing, self.limits)?;
+                let ends = layer.follow(next.keys().map(Vec::as_slice));
+                for (target, paths) in &next {
+                    if let Some(Some(end)) = ends.get(&target[..]) {
+                        links.entry(end.to_vec()).or_default().extend(paths.iter().cloned());
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Tells of links, or paths of a commit, what they lead to.
+    fn resolve(&mut self, paths: &[Vec<u8>], stat: &Stat, kind: &Kind) {
+        for path in paths {
+            if let Some(node) = self.nodes.get_mut(path) {
+                (node.stat, node.kind) = (stat.clone(), kind.clone());
+            }
+        }
     }
 
     /// What a layer says of some paths, for whom they are.
@@ -395,6 +404,7 @@ impl<'a> View<'a> {
         &mut self,
         listing: &Listing,
         targets: &Links,
+        index: usize,
     ) -> Result<BTreeMap<Vec<u8>, Target>, Error> {
         let (mut found, mut cover) = (BTreeMap::<_, Target>::new(), Cover::new(targets));
         let limits = self.limits;
@@ -416,12 +426,12 @@ impl<'a> View<'a> {
             let target = match kind {
                 EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
                 EntryKind::Directory => Target::Nothing,
-                EntryKind::Symlink(to) => Target::Inode(stat, Kind::Symlink(to)),
+                EntryKind::Symlink(to) => Target::Inode(stat, Kind::Symlink(to.into())),
                 EntryKind::Regular(file) => {
                     let wanted = self.wants_any_contents(Some(paths));
-                    Target::Inode(stat, self.regular(&path, file, wanted)?)
+                    Target::Inode(stat, self.regular(&path, file, wanted, index)?)
                 }
-                EntryKind::HardLink(to) => Target::Link(to),
+                EntryKind::HardLink(_) => Target::Link,
                 EntryKind::Special => Target::Inode(stat, Kind::Special),
             };
             found.insert(path, target);
@@ -480,3 +490,6 @@ struct Layer {
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use super::links::LayerLinks;
 use super::listing::{Builder, Key, Listing};
 use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::storage::Archive;
-use super::view::LINK_ROUNDS;
 use super::{Error, is_foreseen};
 use crate::layer::{ScanEnd, ScanError, ScanKind, Visitor, scan, scan_copy};
 use crate::limits::Limits;
@@ -73,24 +73,12 @@ fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Erro
         }
         Ok(())
     })?;
-    let mut targets: BTreeSet<_> = links.into_values().collect();
-    for _ in 0..LINK_ROUNDS {
-        let mut more = BTreeSet::new();
-        listing.walk::<Error>(limits, &mut |record| {
-            if let Record::Entry(Entry { path, kind: EntryKind::HardLink(target), .. }) = record
-                && targets.contains(&path)
-                && !targets.contains(&target)
-            {
-                more.insert(target);
-            }
-            Ok(())
-        })?;
-        if more.is_empty() {
-            break;
-        }
-        targets.extend(more);
+    if links.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    Ok(targets)
+    let layer = LayerLinks::of(listing, limits)?;
+    let ends = layer.follow(links.values().map(Vec::as_slice));
+    Ok(ends.into_values().flatten().map(<[u8]>::to_vec).collect())
 }
 
 /// A listing with the contents of more of its files.

@@ -128,7 +128,7 @@ fn audited(layers: &[Vec<u8>], paths: &BTreeSet<Vec<u8>>) -> BTreeMap<String, St
             let line = match kind {
                 HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),
                 HiddenKind::Symlink(target) => {
-                    format!("symlink {}", String::from_utf8(target).unwrap())
+                    format!("symlink {}", String::from_utf8(target.to_vec()).unwrap())
                 }
                 HiddenKind::Other => panic!("another kind"),
             };
