@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Sources;
@@ -13,7 +14,7 @@ use super::record::TEXT_FILES;
 use super::view::{Kind, Seen, View, Wants};
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::tree::{Stat, split};
+use crate::tree::{Stat, join};
 
 /// A path that the base has, which is no directory.
 #[derive(Clone, Debug)]
@@ -74,17 +75,8 @@ impl<'a, L: Layers> Audit<'a, L> {
         covers: &HashSet<Vec<u8>>,
     ) -> Result<BTreeMap<Vec<u8>, Hidden>, L::Error> {
         let is_ostree = self.is_ostree;
-        let is_covered = |path: &[u8]| {
-            let mut at = path;
-            while let Some((parent, _)) = split(at) {
-                if covers.contains(parent) {
-                    return true;
-                }
-                at = parent;
-            }
-            false
-        };
-        let also = |path: &[u8]| !covers.is_empty() && is_covered(&on_hosts(path, is_ostree));
+        let covers = Covers::of(covers);
+        let also = |path: &[u8]| covers.have(&on_hosts(path, is_ostree));
         let all = |_: &[u8]| true;
         let mut wants = Wants::new(false, &also, &all);
         for place in paths.iter().flat_map(|path| self.places(path)) {
@@ -92,7 +84,7 @@ impl<'a, L: Layers> Audit<'a, L> {
         }
         let view = self.view(wants)?;
         let covered =
-            view.paths().map(|path| on_hosts(path, is_ostree)).filter(|path| is_covered(path));
+            view.paths().map(|path| on_hosts(path, is_ostree)).filter(|path| covers.have(path));
         let paths = covered.map(Cow::into_owned).chain(paths.iter().cloned()).collect();
         Ok(self.hidden(&view, &paths))
     }
@@ -168,7 +160,52 @@ impl<'a, L: Layers> Audit<'a, L> {
     }
 }
 
+/// Directories below which an extension shows nothing of the base, none of them in another: each
+/// path with the `/` behind it.
+struct Covers(BTreeSet<Vec<u8>>);
+
+impl Covers {
+    fn of(paths: &HashSet<Vec<u8>>) -> Self {
+        let mut covers = Self(BTreeSet::new());
+        // In this order each comes after all that it is in.
+        for path in paths.iter().map(|path| join(path, b"")).collect::<BTreeSet<_>>() {
+            if !covers.have(&path) {
+                covers.0.insert(path);
+            }
+        }
+        covers
+    }
+
+    /// Whether a path is below one of them: what is between that and the path in their order is
+    /// below it, too, so the last one before the path is that or there is none.
+    fn have(&self, path: &[u8]) -> bool {
+        let before = (Bound::Unbounded, Bound::Included(path));
+        let last = self.0.range::<[u8], _>(before).next_back();
+        last.is_some_and(|cover| path.starts_with(cover))
+    }
+}
+
 /// Where hosts have what the layers have at a path.
 fn on_hosts(path: &[u8], is_ostree: bool) -> Cow<'_, [u8]> {
     if is_ostree { ostree::on_hosts(path) } else { path.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every ancestor of every path was looked for, at each of its ancestors.
+    #[test]
+    fn what_is_below_a_cover_is_found_by_one_look() {
+        let paths: HashSet<_> =
+            ["a", "a/b/c", "a.d/e", "a-b", "x/y"].map(|path| path.as_bytes().to_vec()).into();
+        let covers = Covers::of(&paths);
+        assert_eq!(covers.0.len(), 4);
+        for path in ["a/x", "a/b", "a/b/c", "a/b/c/d", "a.d/e/f", "a-b/c", "x/y/z", "a/\u{7f}/x"] {
+            assert!(covers.have(path.as_bytes()), "{path}");
+        }
+        for path in ["", "a", "a.d", "a.d/e", "a.d/f", "a-b", "a-b.c", "b", "x", "x/y", "x/yz/a"] {
+            assert!(!covers.have(path.as_bytes()), "{path}");
+        }
+    }
 }

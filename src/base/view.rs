@@ -468,15 +468,28 @@ impl<'a> View<'a> {
     }
 
     fn imply_parents(&mut self, path: &[u8], layer: usize) {
-        let mut at = path;
+        let (mut at, mut parents) = (path, Vec::new());
         while let Some((parent, _)) = split(at) {
             if self.nodes.contains_key(parent) || self.implied.contains_key(parent) {
-                return;
+                break;
             }
-            if self.wants.has(parent) && self.is_free(parent, layer) {
+            parents.push(parent);
+            at = parent;
+        }
+        // From the top: below what is hidden all is, and nobody looks again at what is above.
+        let mut above: Option<&[u8]> = None;
+        for parent in parents.into_iter().rev() {
+            let is_free = match above {
+                None => self.is_free(parent, layer),
+                Some(above) => !self.opaque.contains(above) && !self.deleted.contains(parent),
+            };
+            if !is_free {
+                break;
+            }
+            if self.wants.has(parent) {
                 self.implied.insert(parent.to_vec(), layer);
             }
-            at = parent;
+            above = Some(parent);
         }
     }
 }
