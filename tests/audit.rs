@@ -390,3 +390,28 @@ fn a_bad_cache_is_warned_of_once() {
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     assert_eq!(outcome.stderr.matches("is not used as a cache").count(), 1, "{outcome:#?}");
 }
+
+/// Limits held for each layer, and a directory of any number of them could be hidden.
+#[test]
+fn what_is_hidden_is_limited_over_all_layers() {
+    let work = Workdir::new();
+    let names = |layer: usize| (0..40).map(move |n| format!("usr/share/d/{layer}-{n}"));
+    let mut layers = vec![Tarball::base().finish()];
+    layers.extend((0..3).map(|layer| {
+        names(layer).fold(Tarball::minimal(), |tar, name| tar.file(&name, b"")).finish()
+    }));
+    let extension = |name| Tarball::minimal().file(name, b"").finish();
+    for (name, limit, code) in [
+        ("usr/share/.wh.d", "entries=150", 0),
+        ("usr/share/.wh.d", "entries=100", 9),
+        ("usr/share/.wh.d", "names=2000", 0),
+        ("usr/share/.wh.d", "names=1500", 9),
+        ("usr/share/d/new", "entries=100", 0),
+        ("usr/share/d/new", "names=1500", 0),
+    ] {
+        let layers = [&layers[..], &[extension(name)]].concat();
+        let more = ["--audit-base", "--whiteouts=keep", "--no-cache", "--limit", limit];
+        let outcome = convert(&work, &layers, &more);
+        assert_eq!(outcome.code, code, "{name} {limit} {outcome:#?}");
+    }
+}

@@ -125,7 +125,7 @@ impl<'a, L: Layers> Audit<'a, L> {
     where
         'a: 'w,
     {
-        let mut view = View::new(wants, self.limits);
+        let mut view = View::limited(wants, self.limits);
         for index in (0..self.layers).rev() {
             view.add(self.listings.get(index)?, index)?;
         }

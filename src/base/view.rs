@@ -129,6 +129,8 @@ pub(super) struct View<'a> {
     links: Links,
     /// Bytes of all contents together.
     text: u64,
+    /// How many more paths there may be, and bytes of their names, targets and attributes.
+    left: (u64, u64),
 }
 
 impl<'a> View<'a> {
@@ -143,7 +145,14 @@ impl<'a> View<'a> {
             opaque: HashSet::new(),
             links: Links::new(),
             text: 0,
+            left: (u64::MAX, u64::MAX),
         }
+    }
+
+    /// The same, of as many layers as there may be no more paths than limits allow of one. Not for
+    /// views of an ostree commit, which has others than the layers.
+    pub fn limited(wants: Wants<'a>, limits: &'a Limits) -> Self {
+        Self { left: (limits.entries, limits.names), ..Self::new(wants, limits) }
     }
 
     /// Adds the next layer: they come from the top down.
@@ -169,7 +178,7 @@ impl<'a> View<'a> {
             let kind = Kind::Object(object.clone());
             let links = self.links.remove(path).unwrap_or_default();
             self.resolve(&links, &Stat::default(), &kind);
-            if self.takes(path, false, &mut layer) && !self.nodes.contains_key(path) {
+            if self.takes(path, false, &mut layer)? && !self.nodes.contains_key(path) {
                 let node = Node { stat: Stat::default(), kind, layer: index };
                 self.nodes.insert(path.clone(), node);
             }
@@ -258,13 +267,25 @@ impl<'a> View<'a> {
     fn visit(&mut self, entry: Entry, layer: &mut Layer) -> Result<(), Error> {
         let Entry { path, stat, kind } = entry;
         match kind {
-            EntryKind::Whiteout if self.wants.has(&path) => layer.deleted.push(path),
-            EntryKind::Opaque if self.wants.has(&path) => layer.opaque.push(path),
+            EntryKind::Whiteout if self.wants.has(&path) => {
+                self.spend(&path, 0)?;
+                layer.deleted.push(path);
+            }
+            EntryKind::Opaque if self.wants.has(&path) => {
+                self.spend(&path, 0)?;
+                layer.opaque.push(path);
+            }
             EntryKind::Whiteout | EntryKind::Opaque => {}
             _ => {
-                if !self.takes(&path, matches!(kind, EntryKind::Directory), layer) {
+                if !self.takes(&path, matches!(kind, EntryKind::Directory), layer)? {
                     return Ok(());
                 }
+                let target = match &kind {
+                    EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len(),
+                    _ => 0,
+                };
+                let attributes = stat.xattrs.iter().map(|(name, value)| name.len() + value.len());
+                self.spend(&path, attributes.sum::<usize>() + target)?;
                 layer.links.remove(&path);
                 let kind = match kind {
                     EntryKind::Directory => Kind::Directory,
@@ -286,24 +307,45 @@ impl<'a> View<'a> {
     }
 
     /// Whether a path that a layer has is wanted, and is seen.
-    fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> bool {
-        self.imply_parents(path, layer.index);
+    fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> Result<bool, Error> {
+        self.imply_parents(path, layer.index)?;
         let is_upper_directory =
             |node: &Node| node.layer != layer.index && matches!(node.kind, Kind::Directory);
         if !is_directory && self.nodes.get(path).is_some_and(is_upper_directory) {
             // An upper layer made it a directory anew.
+            self.spend(path, 0)?;
             layer.opaque.push(path.to_vec());
-            return false;
+            return Ok(false);
         }
         if !self.wants.has(path) || !self.is_free(path, layer.index) {
-            return false;
+            return Ok(false);
         }
         if !is_directory && self.implied.get(path).is_some_and(|&upper| upper != layer.index) {
             // An upper layer made it a directory, of which this hides what is below.
+            self.spend(path, 0)?;
             layer.opaque.push(path.to_vec());
-            return false;
+            return Ok(false);
         }
-        true
+        Ok(true)
+    }
+
+    /// Counts a path, and `more` bytes that are kept with it.
+    fn spend(&mut self, path: &[u8], more: usize) -> Result<(), Error> {
+        let (entries, names) = self.left;
+        let bytes = u64::try_from(path.len().saturating_add(more)).unwrap_or(u64::MAX);
+        let excess = |maximum, unit, limit| Error::TooManyHidden {
+            path: path.to_vec(),
+            maximum,
+            unit,
+            limit,
+        };
+        let entries = entries.checked_sub(1);
+        let names = names.checked_sub(bytes);
+        self.left = (
+            entries.ok_or_else(|| excess(self.limits.entries, "paths", "entries"))?,
+            names.ok_or_else(|| excess(self.limits.names, "bytes of names", "names"))?,
+        );
+        Ok(())
     }
 
     /// A file, with its contents if they are wanted and known.
@@ -467,7 +509,7 @@ impl<'a> View<'a> {
         true
     }
 
-    fn imply_parents(&mut self, path: &[u8], layer: usize) {
+    fn imply_parents(&mut self, path: &[u8], layer: usize) -> Result<(), Error> {
         let (mut at, mut parents) = (path, Vec::new());
         while let Some((parent, _)) = split(at) {
             if self.nodes.contains_key(parent) || self.implied.contains_key(parent) {
@@ -487,10 +529,12 @@ impl<'a> View<'a> {
                 break;
             }
             if self.wants.has(parent) {
+                self.spend(parent, 0)?;
                 self.implied.insert(parent.to_vec(), layer);
             }
             above = Some(parent);
         }
+        Ok(())
     }
 }
 
