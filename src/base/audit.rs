@@ -3,7 +3,7 @@
 //! Every layer is read for that. It is for the report alone, and no byte of an image depends on it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::tree::{Stat, join};
 
-/// A path that the base has, which is no directory.
+/// A path that the base has.
 #[derive(Clone, Debug)]
 pub struct Hidden {
     /// Its metadata.
@@ -28,6 +28,8 @@ pub struct Hidden {
 /// What a path of the base is.
 #[derive(Clone, Debug)]
 pub enum HiddenKind {
+    /// A directory.
+    Directory,
     /// A file.
     Regular {
         /// Length in bytes.
@@ -64,18 +66,16 @@ impl<'a, L: Layers> Audit<'a, L> {
         Self { listings: Listings::new(layers, sources, limits), layers: count, is_ostree, limits }
     }
 
-    /// What hosts have of the base at these paths, and all that they have of it below `covers`;
-    /// directories are left out.
+    /// What hosts have of the base at these paths, and all that they have of it below `covers`.
     ///
     /// # Errors
     /// What the layers' source and reader say.
     pub fn look(
         &mut self,
         paths: &BTreeSet<Vec<u8>>,
-        covers: &HashSet<Vec<u8>>,
+        covers: &Covers,
     ) -> Result<BTreeMap<Vec<u8>, Hidden>, L::Error> {
         let is_ostree = self.is_ostree;
-        let covers = Covers::of(covers);
         let also = |path: &[u8]| covers.have(&on_hosts(path, is_ostree));
         let all = |_: &[u8]| true;
         let mut wants = Wants::new(false, &also, &all);
@@ -141,20 +141,21 @@ impl<'a, L: Layers> Audit<'a, L> {
     fn hidden(&self, view: &View<'_>, paths: &BTreeSet<Vec<u8>>) -> BTreeMap<Vec<u8>, Hidden> {
         let mut found = BTreeMap::new();
         for path in paths {
-            let node = self.places(path).find_map(|place| match view.look(place) {
-                Seen::Node(node) => Some(node),
-                _ => None,
+            let of_base = self.places(path).find_map(|place| match view.look(place) {
+                Seen::Node(node) => Some((node.stat.clone(), &node.kind)),
+                Seen::ImpliedDirectory => Some((Stat::directory(), &Kind::Directory)),
+                Seen::Absent | Seen::Unknown => None,
             });
-            let Some(node) = node else { continue };
-            let kind = match &node.kind {
-                Kind::Directory => continue,
+            let Some((stat, kind)) = of_base else { continue };
+            let kind = match kind {
+                Kind::Directory => HiddenKind::Directory,
                 Kind::Regular { size, digest, contents, .. } => {
                     HiddenKind::Regular { size: *size, digest: *digest, contents: contents.clone() }
                 }
                 Kind::Symlink(target) => HiddenKind::Symlink(target.clone()),
                 Kind::Special | Kind::Elsewhere | Kind::Object(_) => HiddenKind::Other,
             };
-            found.insert(path.clone(), Hidden { stat: node.stat.clone(), kind });
+            found.insert(path.clone(), Hidden { stat, kind });
         }
         found
     }
@@ -162,23 +163,26 @@ impl<'a, L: Layers> Audit<'a, L> {
 
 /// Directories below which an extension shows nothing of the base, none of them in another: each
 /// path with the `/` behind it.
-struct Covers(BTreeSet<Vec<u8>>);
+#[derive(Debug, Default)]
+pub struct Covers(BTreeSet<Vec<u8>>);
 
-impl Covers {
-    fn of(paths: &HashSet<Vec<u8>>) -> Self {
-        let mut covers = Self(BTreeSet::new());
+impl<'p> FromIterator<&'p Vec<u8>> for Covers {
+    fn from_iter<I: IntoIterator<Item = &'p Vec<u8>>>(paths: I) -> Self {
+        let mut covers = Self::default();
         // In this order each comes after all that it is in.
-        for path in paths.iter().map(|path| join(path, b"")).collect::<BTreeSet<_>>() {
+        for path in paths.into_iter().map(|path| join(path, b"")).collect::<BTreeSet<_>>() {
             if !covers.have(&path) {
                 covers.0.insert(path);
             }
         }
         covers
     }
+}
 
-    /// Whether a path is below one of them: what is between that and the path in their order is
-    /// below it, too, so the last one before the path is that or there is none.
-    fn have(&self, path: &[u8]) -> bool {
+impl Covers {
+    /// Whether a path is below one of them.
+    pub fn have(&self, path: &[u8]) -> bool {
+        // In their order all between a cover and a path below it is below it, too: none is nearer.
         let before = (Bound::Unbounded, Bound::Included(path));
         let last = self.0.range::<[u8], _>(before).next_back();
         last.is_some_and(|cover| path.starts_with(cover))
@@ -197,9 +201,8 @@ mod tests {
     /// Every ancestor of every path was looked for, at each of its ancestors.
     #[test]
     fn what_is_below_a_cover_is_found_by_one_look() {
-        let paths: HashSet<_> =
-            ["a", "a/b/c", "a.d/e", "a-b", "x/y"].map(|path| path.as_bytes().to_vec()).into();
-        let covers = Covers::of(&paths);
+        let paths = ["a", "a/b/c", "a.d/e", "a-b", "x/y"].map(|path| path.as_bytes().to_vec());
+        let covers: Covers = paths.iter().collect();
         assert_eq!(covers.0.len(), 4);
         for path in ["a/x", "a/b", "a/b/c", "a/b/c/d", "a.d/e/f", "a-b/c", "x/y/z", "a/\u{7f}/x"] {
             assert!(covers.have(path.as_bytes()), "{path}");

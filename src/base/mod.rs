@@ -29,7 +29,7 @@ mod view;
 mod whole;
 
 pub use accounts::Accounts;
-pub use audit::{Audit, Hidden, HiddenKind};
+pub use audit::{Audit, Covers, Hidden, HiddenKind};
 pub use boundary::Boundary;
 pub use cache::Cache;
 pub use copies::{Copies, Places};
