@@ -224,18 +224,23 @@ impl<'a> View<'a> {
         self.links.keys().any(|target| is_within(target, directory))
     }
 
-    /// The files whose contents are wanted, and were in no listing: by layer, then by the path
-    /// that the layer has them by.
+    /// The files whose contents are wanted, of layers whose listings lack some of them: by layer,
+    /// then by the path that the layer has them by.
     pub fn lacking(&self) -> BTreeMap<usize, BTreeSet<Vec<u8>>> {
-        let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut lacking = BTreeSet::new();
         for (path, node) in &self.nodes {
-            if let Kind::Regular { contents: None, at: (layer, at), .. } = &node.kind
+            if let Kind::Regular { contents, at: (layer, at), .. } = &node.kind
                 && self.wants.has_contents(path)
             {
-                lacking.entry(*layer).or_default().insert(at.to_vec());
+                wanted.entry(*layer).or_default().insert(at.to_vec());
+                if contents.is_none() {
+                    lacking.insert(*layer);
+                }
             }
         }
-        lacking
+        wanted.retain(|layer, _| lacking.contains(layer));
+        wanted
     }
 
     /// The objects that are yet to be found: by their paths, those that lead to them.
