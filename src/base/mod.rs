@@ -26,6 +26,7 @@ pub mod storage;
 pub mod tar_split;
 pub mod toc;
 mod view;
+mod wants;
 mod whole;
 
 pub use accounts::Accounts;
