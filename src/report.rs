@@ -203,13 +203,13 @@ pub struct Objects {
 /// What an extension hides of the whole base (`--audit-base`).
 #[derive(Debug, Serialize)]
 pub struct Audit {
-    /// Its files and links that the base has, too.
+    /// What it has in the place of paths of the base, or deletes of it.
     pub hidden: Vec<Hidden>,
     /// Its files that give whoever runs them rights that the base's do not give.
     pub privileged: Vec<Privileged>,
 }
 
-/// A path that the base has, too.
+/// A path that the base has, and an extension hides.
 #[derive(Debug, Serialize)]
 pub struct Hidden {
     /// The path.
@@ -319,7 +319,7 @@ impl Summary<'_> {
         let Some(Audit { hidden, privileged }) = &self.report.audit else { return Ok(()) };
         let others: Vec<_> = hidden.iter().filter(|it| !it.differs.is_empty()).collect();
         let (all, same) = (hidden.len(), hidden.len().saturating_sub(others.len()));
-        writeln!(f, "  hides {all} files and links of the base, {same} of them the same")?;
+        writeln!(f, "  hides {all} paths of the base, {same} of them the same")?;
         let shown = |all: usize| if self.verbose { all } else { NAMED };
         for Hidden { path, differs, soname } in others.iter().take(shown(others.len())) {
             write!(f, "    /{}: not the same {}", Escaped(path), differs.join(", "))?;

@@ -146,7 +146,7 @@ fn what_is_hidden_of_the_base_is_told() {
     }
     let text = convert(&work, &layers, &["--audit-base", "-v", "--no-cache"]).stderr;
     for line in [
-        "hides 10 files and links of the base, 5 of them the same",
+        "hides 10 paths of the base, 5 of them the same",
         "/usr/bin/turned: not the same target",
         "/usr/lib64/libx.so.1.2: not the same contents; its soname is libx.so.2, the base's libx.so.1",
         "/usr/bin/su has the set-uid bit, the set-gid bit, and the base's path does not",
@@ -230,17 +230,23 @@ fn libraries_that_are_too_many_are_not_read() {
     }
 }
 
-/// The paths below a directory that are no directories themselves.
-fn files(root: &Path) -> BTreeSet<String> {
+/// The paths below a directory: `d` and the path of one that is a directory, `f` of another.
+fn paths(root: &Path) -> BTreeSet<String> {
     let list = tools::run(
         Path::new("find"),
         [
             root.as_os_str(),
-            "!".as_ref(),
+            "-mindepth".as_ref(),
+            "1".as_ref(),
             "-type".as_ref(),
             "d".as_ref(),
             "-printf".as_ref(),
-            "%P\\n".as_ref(),
+            "d%P\\n".as_ref(),
+            "-o".as_ref(),
+            "-mindepth".as_ref(),
+            "1".as_ref(),
+            "-printf".as_ref(),
+            "f%P\\n".as_ref(),
         ],
     );
     list.lines().map(str::to_owned).collect()
@@ -277,7 +283,7 @@ fn an_audit_tells_all_that_an_overlay_hides() {
         .file("usr/etc/d/two", b"base")
         .file("usr/etc/dir", b"a directory in the base")
         .finish();
-    for (of_ostree, hidden) in [(false, 5), (true, 10)] {
+    for (of_ostree, hidden) in [(false, 7), (true, 13)] {
         let work = Workdir::new();
         let base =
             if of_ostree { base.clone().symlink("ostree", "sysroot/ostree") } else { base.clone() };
@@ -305,11 +311,13 @@ fn an_audit_tells_all_that_an_overlay_hides() {
         }
         let image = Mounted::erofs(&work.out("demo.raw"));
         let merged = Mounted::overlay(&[&image.path().join("usr"), &host.join("usr")]);
-        let (of_host, seen) = (files(&host.join("usr")), files(&merged.path()));
-        let own = |path: &&String| image.path().join("usr").join(path).symlink_metadata().is_ok();
-        let is_hidden = |path: &&String| !seen.contains(*path) || own(path);
+        let (of_host, seen) = (paths(&host.join("usr")), paths(&merged.path()));
+        let own = |path: &str| image.path().join("usr").join(path).symlink_metadata().is_ok();
+        // Directories that both have are merged.
+        let is_hidden =
+            |path: &&String| !seen.contains(*path) || path.strip_prefix('f').is_some_and(own);
         let expected: BTreeSet<_> =
-            of_host.iter().filter(is_hidden).map(|path| format!("usr/{path}")).collect();
+            of_host.iter().filter(is_hidden).map(|path| format!("usr/{}", &path[1..])).collect();
         assert_eq!((told.len(), &told), (hidden, &expected), "of ostree: {of_ostree}");
     }
 }
@@ -389,4 +397,50 @@ fn a_bad_cache_is_warned_of_once() {
     let outcome = convert(&work, &layers, &["--audit-base", &cache]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     assert_eq!(outcome.stderr.matches("is not used as a cache").count(), 1, "{outcome:#?}");
+}
+
+/// A directory in which the base has nothing was none of what is hidden.
+#[test]
+fn an_empty_directory_that_is_hidden_is_told() {
+    let work = Workdir::new();
+    let base = Tarball::base().dir("usr/share/empty").dir("etc/empty");
+    let base = base.symlink("ostree", "sysroot/ostree").finish();
+    for (path, code) in [
+        ("usr/share/.wh.empty", 8),
+        ("usr/share/.wh..wh..opq", 8),
+        ("usr/etc/empty", 8),
+        ("usr/share/.wh.none", 0),
+        ("usr/share/empty/.wh..wh..opq", 0),
+        ("usr/share/empty/new", 0),
+    ] {
+        let layers = [base.clone(), Tarball::minimal().file(path, b"").finish()];
+        let more = ["--audit-base", "--whiteouts=keep", "--repairs=none", "--no-cache"];
+        let outcome = convert(&work, &layers, &[&more[..], &["--deny=shadow"]].concat());
+        assert_eq!(outcome.code, code, "{path} {outcome:#?}");
+    }
+}
+
+/// Limits held for each layer, and a directory of any number of them could be hidden.
+#[test]
+fn what_is_hidden_is_limited_over_all_layers() {
+    let work = Workdir::new();
+    let names = |layer: usize| (0..40).map(move |n| format!("usr/share/d/{layer}-{n}"));
+    let mut layers = vec![Tarball::base().finish()];
+    layers.extend((0..3).map(|layer| {
+        names(layer).fold(Tarball::minimal(), |tar, name| tar.file(&name, b"")).finish()
+    }));
+    let extension = |name| Tarball::minimal().file(name, b"").finish();
+    for (name, limit, code) in [
+        ("usr/share/.wh.d", "entries=150", 0),
+        ("usr/share/.wh.d", "entries=100", 9),
+        ("usr/share/.wh.d", "names=2000", 0),
+        ("usr/share/.wh.d", "names=1500", 9),
+        ("usr/share/d/new", "entries=100", 0),
+        ("usr/share/d/new", "names=1500", 0),
+    ] {
+        let layers = [&layers[..], &[extension(name)]].concat();
+        let more = ["--audit-base", "--whiteouts=keep", "--no-cache", "--limit", limit];
+        let outcome = convert(&work, &layers, &more);
+        assert_eq!(outcome.code, code, "{name} {limit} {outcome:#?}");
+    }
 }

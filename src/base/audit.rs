@@ -3,19 +3,21 @@
 //! Every layer is read for that. It is for the report alone, and no byte of an image depends on it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Sources;
 use super::layers::{Layers, Listings};
 use super::ostree;
 use super::record::TEXT_FILES;
-use super::view::{Kind, Seen, View, Wants};
+use super::view::{Kind, Seen, View};
+use super::wants::Wants;
 use crate::limits::Limits;
 use crate::oci::Digest;
-use crate::tree::{Stat, split};
+use crate::tree::{Stat, join};
 
-/// A path that the base has, which is no directory.
+/// A path that the base has.
 #[derive(Clone, Debug)]
 pub struct Hidden {
     /// Its metadata.
@@ -27,6 +29,8 @@ pub struct Hidden {
 /// What a path of the base is.
 #[derive(Clone, Debug)]
 pub enum HiddenKind {
+    /// A directory.
+    Directory,
     /// A file.
     Regular {
         /// Length in bytes.
@@ -37,7 +41,7 @@ pub enum HiddenKind {
         contents: Option<Arc<[u8]>>,
     },
     /// A symlink, with its target as written.
-    Symlink(Vec<u8>),
+    Symlink(Arc<[u8]>),
     /// Anything else.
     Other,
 }
@@ -63,28 +67,17 @@ impl<'a, L: Layers> Audit<'a, L> {
         Self { listings: Listings::new(layers, sources, limits), layers: count, is_ostree, limits }
     }
 
-    /// What hosts have of the base at these paths, and all that they have of it below `covers`;
-    /// directories are left out.
+    /// What hosts have of the base at these paths, and all that they have of it below `covers`.
     ///
     /// # Errors
     /// What the layers' source and reader say.
     pub fn look(
         &mut self,
         paths: &BTreeSet<Vec<u8>>,
-        covers: &HashSet<Vec<u8>>,
+        covers: &Covers,
     ) -> Result<BTreeMap<Vec<u8>, Hidden>, L::Error> {
         let is_ostree = self.is_ostree;
-        let is_covered = |path: &[u8]| {
-            let mut at = path;
-            while let Some((parent, _)) = split(at) {
-                if covers.contains(parent) {
-                    return true;
-                }
-                at = parent;
-            }
-            false
-        };
-        let also = |path: &[u8]| !covers.is_empty() && is_covered(&on_hosts(path, is_ostree));
+        let also = |path: &[u8]| covers.have(&on_hosts(path, is_ostree));
         let all = |_: &[u8]| true;
         let mut wants = Wants::new(false, &also, &all);
         for place in paths.iter().flat_map(|path| self.places(path)) {
@@ -92,7 +85,7 @@ impl<'a, L: Layers> Audit<'a, L> {
         }
         let view = self.view(wants)?;
         let covered =
-            view.paths().map(|path| on_hosts(path, is_ostree)).filter(|path| is_covered(path));
+            view.paths().map(|path| on_hosts(path, is_ostree)).filter(|path| covers.have(path));
         let paths = covered.map(Cow::into_owned).chain(paths.iter().cloned()).collect();
         Ok(self.hidden(&view, &paths))
     }
@@ -133,7 +126,7 @@ impl<'a, L: Layers> Audit<'a, L> {
     where
         'a: 'w,
     {
-        let mut view = View::new(wants, self.limits);
+        let mut view = View::limited(wants, self.limits);
         for index in (0..self.layers).rev() {
             view.add(self.listings.get(index)?, index)?;
         }
@@ -149,26 +142,74 @@ impl<'a, L: Layers> Audit<'a, L> {
     fn hidden(&self, view: &View<'_>, paths: &BTreeSet<Vec<u8>>) -> BTreeMap<Vec<u8>, Hidden> {
         let mut found = BTreeMap::new();
         for path in paths {
-            let node = self.places(path).find_map(|place| match view.look(place) {
-                Seen::Node(node) => Some(node),
-                _ => None,
+            let of_base = self.places(path).find_map(|place| match view.look(place) {
+                Seen::Node(node) => Some((node.stat.clone(), &node.kind)),
+                Seen::ImpliedDirectory => Some((Stat::directory(), &Kind::Directory)),
+                Seen::Absent | Seen::Unknown => None,
             });
-            let Some(node) = node else { continue };
-            let kind = match &node.kind {
-                Kind::Directory => continue,
+            let Some((stat, kind)) = of_base else { continue };
+            let kind = match kind {
+                Kind::Directory => HiddenKind::Directory,
                 Kind::Regular { size, digest, contents, .. } => {
                     HiddenKind::Regular { size: *size, digest: *digest, contents: contents.clone() }
                 }
                 Kind::Symlink(target) => HiddenKind::Symlink(target.clone()),
                 Kind::Special | Kind::Elsewhere | Kind::Object(_) => HiddenKind::Other,
             };
-            found.insert(path.clone(), Hidden { stat: node.stat.clone(), kind });
+            found.insert(path.clone(), Hidden { stat, kind });
         }
         found
+    }
+}
+
+/// Directories below which an extension shows nothing of the base, none of them in another: each
+/// path with the `/` behind it.
+#[derive(Debug, Default)]
+pub struct Covers(BTreeSet<Vec<u8>>);
+
+impl<'p> FromIterator<&'p Vec<u8>> for Covers {
+    fn from_iter<I: IntoIterator<Item = &'p Vec<u8>>>(paths: I) -> Self {
+        let mut covers = Self::default();
+        // In this order each comes after all that it is in.
+        for path in paths.into_iter().map(|path| join(path, b"")).collect::<BTreeSet<_>>() {
+            if !covers.have(&path) {
+                covers.0.insert(path);
+            }
+        }
+        covers
+    }
+}
+
+impl Covers {
+    /// Whether a path is below one of them.
+    pub fn have(&self, path: &[u8]) -> bool {
+        // In their order all between a cover and a path below it is below it, too: none is nearer.
+        let before = (Bound::Unbounded, Bound::Included(path));
+        let last = self.0.range::<[u8], _>(before).next_back();
+        last.is_some_and(|cover| path.starts_with(cover))
     }
 }
 
 /// Where hosts have what the layers have at a path.
 fn on_hosts(path: &[u8], is_ostree: bool) -> Cow<'_, [u8]> {
     if is_ostree { ostree::on_hosts(path) } else { path.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every ancestor of every path was looked for, at each of its ancestors.
+    #[test]
+    fn what_is_below_a_cover_is_found_by_one_look() {
+        let paths = ["a", "a/b/c", "a.d/e", "a-b", "x/y"].map(|path| path.as_bytes().to_vec());
+        let covers: Covers = paths.iter().collect();
+        assert_eq!(covers.0.len(), 4);
+        for path in ["a/x", "a/b", "a/b/c", "a/b/c/d", "a.d/e/f", "a-b/c", "x/y/z", "a/\u{7f}/x"] {
+            assert!(covers.have(path.as_bytes()), "{path}");
+        }
+        for path in ["", "a", "a.d", "a.d/e", "a.d/f", "a-b", "a-b.c", "b", "x", "x/y", "x/yz/a"] {
+            assert!(!covers.have(path.as_bytes()), "{path}");
+        }
+    }
 }

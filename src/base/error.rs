@@ -177,6 +177,21 @@ pub enum Error {
         /// The limit.
         maximum: u64,
     },
+    /// An extension hides more of the base than is looked at.
+    #[error(
+        "with {} the extension hides more of the base than --audit-base compares: expected at most {maximum} {unit} (limit {limit})",
+        Escaped(path)
+    )]
+    TooManyHidden {
+        /// The path that was too much.
+        path: Vec<u8>,
+        /// The limit.
+        maximum: u64,
+        /// What it counts.
+        unit: &'static str,
+        /// The limit's name.
+        limit: &'static str,
+    },
     /// A listing of a layer, made by this run, cannot be written or read.
     #[error("a listing of a layer of the base image: {0}")]
     Listing(#[from] Damage),
@@ -231,7 +246,9 @@ impl Fault for Error {
             },
             Self::FewerLayers { .. } => ExitCode::Usage,
             Self::ReadFile { .. } | Self::Read { .. } | Self::Listing(_) => ExitCode::Io,
-            Self::TooLarge { .. } | Self::TooMuch { .. } => ExitCode::Limit,
+            Self::TooLarge { .. } | Self::TooMuch { .. } | Self::TooManyHidden { .. } => {
+                ExitCode::Limit
+            }
             Self::Contents { .. } => ExitCode::Integrity,
         }
     }
@@ -250,6 +267,7 @@ impl Fault for Error {
             Self::Read { .. } => "base.read",
             Self::TooLarge { .. } => "base.too-large",
             Self::TooMuch { .. } => "base.too-much",
+            Self::TooManyHidden { .. } => "base.too-many-hidden",
             Self::Listing(_) => "base.listing",
             Self::Contents { .. } => "base.contents",
             Self::Unreadable { .. } => "base.unreadable",
@@ -304,6 +322,9 @@ impl Fault for Error {
             Self::ReadFile { .. } | Self::Read { .. } => "make it readable, and run again",
             Self::Contents { .. } => "ask the image's publisher to build it anew",
             Self::Listing(_) => "make room where temporary files are ($TMPDIR, else /var/tmp)",
+            Self::TooManyHidden { limit, .. } => {
+                return format!("if it is what it should be, raise it with --limit {limit}=N");
+            }
             Self::TooLarge { .. } | Self::TooMuch { .. } => {
                 "if it is what it should be, raise it with --limit text-file=N"
             }

@@ -275,7 +275,8 @@ impl<'a, L: Layers> Listings<'a, L> {
                 found.extend(wanted.read_all(&blob, limits).map_err(failure::<L::Error>)?);
             }
         }
-        Ok(self.get(index)?.with_contents(found, limits).map_err(Error::Listing)?)
+        let keeps = |path: &[u8]| wanted.keeps(path, limits);
+        Ok(self.get(index)?.with_contents(found, limits, &keeps).map_err(Error::Listing)?)
     }
 
     fn keep(&self, listing: &Listing) {

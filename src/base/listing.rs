@@ -129,14 +129,19 @@ impl Listing {
         Ok(())
     }
 
-    /// The same listing with the contents of more files.
+    /// The same listing with the contents of more files, and of those that it has behind its
+    /// entries what it `keeps`.
     pub(super) fn with_contents(
         &self,
         contents: BTreeMap<Vec<u8>, Vec<u8>>,
         limits: &Limits,
+        keeps: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self, Damage> {
         let mut builder = Builder::new(self.key)?;
-        self.walk::<Damage>(limits, &mut |record| Ok(builder.push(&record)?))?;
+        self.walk::<Damage>(limits, &mut |record| match &record {
+            Record::Contents { path, .. } if !keeps(path) => Ok(()),
+            _ => Ok(builder.push(&record)?),
+        })?;
         for (path, bytes) in contents {
             builder.push(&Record::Contents { path, bytes })?;
         }

@@ -26,10 +26,11 @@ pub mod storage;
 pub mod tar_split;
 pub mod toc;
 mod view;
+mod wants;
 mod whole;
 
 pub use accounts::Accounts;
-pub use audit::{Audit, Hidden, HiddenKind};
+pub use audit::{Audit, Covers, Hidden, HiddenKind};
 pub use boundary::Boundary;
 pub use cache::Cache;
 pub use copies::{Copies, Places};
@@ -150,8 +151,8 @@ impl Base {
                 users: accounts::parse(b"root:x:0:"),
                 groups: accounts::parse(b"root:x:0:"),
             },
+            is_ostree: ostree::MARKS.iter().any(|mark| paths.contains_key(*mark)),
             paths,
-            is_ostree: false,
             layers: 1,
         }
     }

@@ -7,7 +7,8 @@ use super::commit;
 use super::follow::{Step, follow};
 use super::layers::{Layers, Listings};
 use super::ostree::{self, Objects, OstreeLabels};
-use super::view::{Kind, Seen, View, Wants};
+use super::view::{Kind, Seen, View};
+use super::wants::Wants;
 use super::{Accounts, Base, BaseKind, BasePath, Error, Sources, accounts, os_release, policy};
 use crate::layer::{LayerTree, Stored};
 use crate::limits::Limits;
@@ -397,7 +398,7 @@ fn assemble<C>(view: &View<'_>, query: &Query<'_, C>) -> Result<Base, Stop> {
 fn base_kind(kind: &Kind) -> BaseKind {
     match kind {
         Kind::Directory => BaseKind::Directory,
-        Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
+        Kind::Symlink(target) => BaseKind::Symlink(target.to_vec()),
         Kind::Regular { .. } => BaseKind::Regular,
         Kind::Special | Kind::Elsewhere => BaseKind::Special,
         Kind::Object(_) => BaseKind::Unread,
@@ -447,7 +448,7 @@ impl<C> Merged<'_, C> {
         Ok(match self.view.look(path) {
             Seen::Node(node) => match &node.kind {
                 Kind::Directory => Step::Directory,
-                Kind::Symlink(target) => Step::Symlink(target.clone()),
+                Kind::Symlink(target) => Step::Symlink(target.to_vec()),
                 Kind::Regular { .. } | Kind::Special => Step::Other,
                 Kind::Elsewhere => Step::Absent,
                 Kind::Object(_) => return Err(Stop::Unknown(path.to_vec())),

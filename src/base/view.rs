@@ -4,81 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::links::{Cover, Links, Target};
+use super::links::{Cover, LayerLinks, Links, Target};
 use super::listing::Listing;
 use super::record::{Entry, EntryKind, Record, Regular, TEXT_FILES};
-use super::{Error, ostree, policy};
+use super::wants::Wants;
+use super::{Error, ostree};
 use crate::limits::Limits;
 use crate::oci::Digest;
 use crate::tree::{Stat, is_within, split};
-
-/// A hard link to a hard link to … in one layer; more is left unresolved.
-pub(super) const LINK_ROUNDS: usize = 8;
-
-/// What is to be known of the lower layers.
-#[derive(Clone)]
-pub(super) struct Wants<'a> {
-    /// Paths whose metadata is wanted, and all their ancestors.
-    paths: BTreeSet<Vec<u8>>,
-    /// Paths whose contents are wanted too.
-    contents: BTreeSet<Vec<u8>>,
-    /// Whether all that makes up a policy is wanted, whatever its type is called.
-    policy: bool,
-    /// Tells of more paths whose metadata is wanted, as of all their ancestors.
-    also: &'a dyn Fn(&[u8]) -> bool,
-    /// Tells of those which it matters whether they are files or symlinks.
-    types: &'a dyn Fn(&[u8]) -> bool,
-}
-
-impl<'a> Wants<'a> {
-    /// Asks for the metadata of the paths that `also` names, and for the policy or not. Of those
-    /// that `types` names it is wanted even where an object of an ostree repository must be found
-    /// for it; of others it is enough that they are there.
-    pub fn new(
-        policy: bool,
-        also: &'a dyn Fn(&[u8]) -> bool,
-        types: &'a dyn Fn(&[u8]) -> bool,
-    ) -> Self {
-        Self { paths: BTreeSet::new(), contents: BTreeSet::new(), policy, also, types }
-    }
-
-    /// Asks for the metadata of a path.
-    pub fn path(&mut self, path: &[u8]) {
-        let mut path = path;
-        while self.paths.insert(path.to_vec()) {
-            match split(path) {
-                Some((parent, _)) => path = parent,
-                None => break,
-            }
-        }
-    }
-
-    /// Asks for the contents of a path.
-    pub fn contents(&mut self, path: &[u8]) {
-        self.path(path);
-        self.contents.insert(path.to_vec());
-    }
-
-    fn has(&self, path: &[u8]) -> bool {
-        self.paths.contains(path)
-            || (self.policy && policy::is_near_policy(path))
-            || (self.also)(path)
-    }
-
-    fn has_contents(&self, path: &[u8]) -> bool {
-        self.contents.contains(path) || (self.policy && policy::is_policy_file(path))
-    }
-
-    fn has_type(&self, path: &[u8]) -> bool {
-        self.has_contents(path) || (self.types)(path)
-    }
-}
 
 /// A path of the lower layers.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub stat: Stat,
     pub kind: Kind,
+    /// The one that decides what is at the path; what a hard link leads to may be in another.
     layer: usize,
 }
 
@@ -86,7 +26,7 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Directory,
-    Symlink(Vec<u8>),
+    Symlink(Arc<[u8]>),
     Regular {
         /// Length in bytes.
         size: u64,
@@ -94,8 +34,8 @@ pub(super) enum Kind {
         digest: Option<Digest>,
         /// Where they were asked for and its layer's listing has them.
         contents: Option<Arc<[u8]>>,
-        /// The path by which its layer has it.
-        at: Vec<u8>,
+        /// The layer that has it, and the path by which.
+        at: (usize, Arc<[u8]>),
     },
     Special,
     /// A hard link whose file is yet to be found, or is nowhere.
@@ -131,6 +71,8 @@ pub(super) struct View<'a> {
     links: Links,
     /// Bytes of all contents together.
     text: u64,
+    /// How many more paths there may be, and bytes of their names, targets and attributes.
+    left: (u64, u64),
 }
 
 impl<'a> View<'a> {
@@ -145,7 +87,14 @@ impl<'a> View<'a> {
             opaque: HashSet::new(),
             links: Links::new(),
             text: 0,
+            left: (u64::MAX, u64::MAX),
         }
+    }
+
+    /// The same, of as many layers as there may be no more paths than limits allow of one. Not for
+    /// views of an ostree commit, which has others than the layers.
+    pub fn limited(wants: Wants<'a>, limits: &'a Limits) -> Self {
+        Self { left: (limits.entries, limits.names), ..Self::new(wants, limits) }
     }
 
     /// Adds the next layer: they come from the top down.
@@ -169,11 +118,9 @@ impl<'a> View<'a> {
         self.follow_links(listing, std::mem::take(&mut layer.links), index)?;
         for ostree::File { path, object } in files {
             let kind = Kind::Object(object.clone());
-            for link in self.links.remove(path).unwrap_or_default() {
-                let node = Node { stat: Stat::default(), kind: kind.clone(), layer: index };
-                self.nodes.insert(link, node);
-            }
-            if self.takes(path, false, &mut layer) && !self.nodes.contains_key(path) {
+            let links = self.links.remove(path).unwrap_or_default();
+            self.resolve(&links, &Stat::default(), &kind);
+            if self.takes(path, false, &mut layer)? && !self.nodes.contains_key(path) {
                 let node = Node { stat: Stat::default(), kind, layer: index };
                 self.nodes.insert(path.clone(), node);
             }
@@ -186,7 +133,6 @@ impl<'a> View<'a> {
     /// What is at a path; symlinks are not followed.
     pub fn look(&self, path: &[u8]) -> Seen<'_> {
         match self.nodes.get(path) {
-            Some(Node { kind: Kind::Elsewhere, .. }) => Seen::Absent,
             Some(node) => Seen::Node(node),
             None if self.implied.contains_key(path) => Seen::ImpliedDirectory,
             None if self.wants.has(path) => Seen::Absent,
@@ -220,18 +166,23 @@ impl<'a> View<'a> {
         self.links.keys().any(|target| is_within(target, directory))
     }
 
-    /// The files whose contents are wanted, and were in no listing: by layer, then by the path
-    /// that the layer has them by.
+    /// The files whose contents are wanted, of layers whose listings lack some of them: by layer,
+    /// then by the path that the layer has them by.
     pub fn lacking(&self) -> BTreeMap<usize, BTreeSet<Vec<u8>>> {
-        let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut lacking = BTreeSet::new();
         for (path, node) in &self.nodes {
-            if let Kind::Regular { contents: None, at, .. } = &node.kind
+            if let Kind::Regular { contents, at: (layer, at), .. } = &node.kind
                 && self.wants.has_contents(path)
             {
-                lacking.entry(node.layer).or_default().insert(at.clone());
+                wanted.entry(*layer).or_default().insert(at.to_vec());
+                if contents.is_none() {
+                    lacking.insert(*layer);
+                }
             }
         }
-        lacking
+        wanted.retain(|layer, _| lacking.contains(layer));
+        wanted
     }
 
     /// The objects that are yet to be found: by their paths, those that lead to them.
@@ -250,14 +201,11 @@ impl<'a> View<'a> {
     /// Finds those objects that a layer has.
     pub fn find_objects(&mut self, listing: &Listing, index: usize) -> Result<(), Error> {
         let objects = self.objects();
-        let mut found = self.look_up(listing, &objects)?;
+        let mut found = self.look_up(listing, &objects, index)?;
         for (object, paths) in objects {
             let Some(Target::Inode(stat, kind)) = found.remove(&object) else { continue };
             if matches!(kind, Kind::Regular { .. } | Kind::Symlink(_)) {
-                for path in paths {
-                    let (stat, kind) = (stat.clone(), kind.clone());
-                    self.nodes.insert(path, Node { stat, kind, layer: index });
-                }
+                self.resolve(&paths, &stat, &kind);
             }
         }
         Ok(())
@@ -266,20 +214,32 @@ impl<'a> View<'a> {
     fn visit(&mut self, entry: Entry, layer: &mut Layer) -> Result<(), Error> {
         let Entry { path, stat, kind } = entry;
         match kind {
-            EntryKind::Whiteout if self.wants.has(&path) => layer.deleted.push(path),
-            EntryKind::Opaque if self.wants.has(&path) => layer.opaque.push(path),
+            EntryKind::Whiteout if self.wants.has(&path) => {
+                self.spend(&path, 0)?;
+                layer.deleted.push(path);
+            }
+            EntryKind::Opaque if self.wants.has(&path) => {
+                self.spend(&path, 0)?;
+                layer.opaque.push(path);
+            }
             EntryKind::Whiteout | EntryKind::Opaque => {}
             _ => {
-                if !self.takes(&path, matches!(kind, EntryKind::Directory), layer) {
+                if !self.takes(&path, matches!(kind, EntryKind::Directory), layer)? {
                     return Ok(());
                 }
+                let target = match &kind {
+                    EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len(),
+                    _ => 0,
+                };
+                let attributes = stat.xattrs.iter().map(|(name, value)| name.len() + value.len());
+                self.spend(&path, attributes.sum::<usize>() + target)?;
                 layer.links.remove(&path);
                 let kind = match kind {
                     EntryKind::Directory => Kind::Directory,
-                    EntryKind::Symlink(target) => Kind::Symlink(target),
+                    EntryKind::Symlink(target) => Kind::Symlink(target.into()),
                     EntryKind::Regular(file) => {
                         let wanted = self.wants.has_contents(&path);
-                        self.regular(&path, file, wanted)?
+                        self.regular(&path, file, wanted, layer.index)?
                     }
                     EntryKind::HardLink(target) => {
                         layer.links.insert(path.clone(), target);
@@ -294,28 +254,55 @@ impl<'a> View<'a> {
     }
 
     /// Whether a path that a layer has is wanted, and is seen.
-    fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> bool {
-        self.imply_parents(path, layer.index);
+    fn takes(&mut self, path: &[u8], is_directory: bool, layer: &mut Layer) -> Result<bool, Error> {
+        self.imply_parents(path, layer.index)?;
         let is_upper_directory =
             |node: &Node| node.layer != layer.index && matches!(node.kind, Kind::Directory);
         if !is_directory && self.nodes.get(path).is_some_and(is_upper_directory) {
             // An upper layer made it a directory anew.
+            self.spend(path, 0)?;
             layer.opaque.push(path.to_vec());
-            return false;
+            return Ok(false);
         }
         if !self.wants.has(path) || !self.is_free(path, layer.index) {
-            return false;
+            return Ok(false);
         }
         if !is_directory && self.implied.get(path).is_some_and(|&upper| upper != layer.index) {
             // An upper layer made it a directory, of which this hides what is below.
+            self.spend(path, 0)?;
             layer.opaque.push(path.to_vec());
-            return false;
+            return Ok(false);
         }
-        true
+        Ok(true)
+    }
+
+    /// Counts a path, and `more` bytes that are kept with it.
+    fn spend(&mut self, path: &[u8], more: usize) -> Result<(), Error> {
+        let (entries, names) = self.left;
+        let bytes = u64::try_from(path.len().saturating_add(more)).unwrap_or(u64::MAX);
+        let excess = |maximum, unit, limit| Error::TooManyHidden {
+            path: path.to_vec(),
+            maximum,
+            unit,
+            limit,
+        };
+        let entries = entries.checked_sub(1);
+        let names = names.checked_sub(bytes);
+        self.left = (
+            entries.ok_or_else(|| excess(self.limits.entries, "paths", "entries"))?,
+            names.ok_or_else(|| excess(self.limits.names, "bytes of names", "names"))?,
+        );
+        Ok(())
     }
 
     /// A file, with its contents if they are wanted and known.
-    fn regular(&mut self, path: &[u8], file: Regular, wanted: bool) -> Result<Kind, Error> {
+    fn regular(
+        &mut self,
+        path: &[u8],
+        file: Regular,
+        wanted: bool,
+        layer: usize,
+    ) -> Result<Kind, Error> {
         let Regular { size, digest, contents } = file;
         let maximum = self.limits.text_file;
         if wanted && size > maximum {
@@ -323,7 +310,7 @@ impl<'a> View<'a> {
         }
         let contents = contents.filter(|_| wanted);
         let contents = contents.map(|bytes| self.keep(path, &bytes)).transpose()?;
-        Ok(Kind::Regular { size, digest, contents, at: path.to_vec() })
+        Ok(Kind::Regular { size, digest, contents, at: (layer, path.into()) })
     }
 
     /// Contents of a file, counted: there may be any number of policies.
@@ -339,8 +326,8 @@ impl<'a> View<'a> {
     /// Takes contents that a listing has behind its entries.
     fn fill(&mut self, path: &[u8], bytes: &[u8], index: usize) -> Result<(), Error> {
         let is_lacking = |node: &Node| {
-            node.layer == index
-                && matches!(&node.kind, Kind::Regular { contents: None, at, .. } if at == path)
+            matches!(&node.kind, Kind::Regular { contents: None, at: (layer, at), .. }
+                if *layer == index && **at == *path)
         };
         if self.wants.has_contents(path) && self.nodes.get(path).is_some_and(is_lacking) {
             let text = self.keep(path, bytes)?;
@@ -366,28 +353,39 @@ impl<'a> View<'a> {
         for (path, target) in own {
             links.entry(target).or_default().push(path);
         }
-        for _ in 0..LINK_ROUNDS {
-            if links.is_empty() {
-                break;
-            }
-            let mut found = self.look_up(listing, &links)?;
+        while !links.is_empty() {
+            let mut found = self.look_up(listing, &links, index)?;
             let mut next = Links::new();
             for (target, paths) in links {
                 match found.remove(&target) {
-                    Some(Target::Inode(stat, kind)) => {
-                        for path in paths {
-                            let (stat, kind) = (stat.clone(), kind.clone());
-                            self.nodes.insert(path, Node { stat, kind, layer: index });
-                        }
-                    }
-                    Some(Target::Link(target)) => next.entry(target).or_default().extend(paths),
+                    Some(Target::Inode(stat, kind)) => self.resolve(&paths, &stat, &kind),
+                    Some(Target::Link) => _ = next.insert(target, paths),
                     Some(Target::Nothing) => {}
                     None => self.links.entry(target).or_default().extend(paths),
                 }
             }
-            links = next;
+            links = Links::new();
+            if !next.is_empty() {
+                // No link is at the end of links: this round is the last.
+                let layer = LayerLinks::of(listing, self.limits)?;
+                let ends = layer.follow(next.keys().map(Vec::as_slice));
+                for (target, paths) in &next {
+                    if let Some(Some(end)) = ends.get(&target[..]) {
+                        links.entry(end.to_vec()).or_default().extend(paths.iter().cloned());
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Tells of links, or paths of a commit, what they lead to.
+    fn resolve(&mut self, paths: &[Vec<u8>], stat: &Stat, kind: &Kind) {
+        for path in paths {
+            if let Some(node) = self.nodes.get_mut(path) {
+                (node.stat, node.kind) = (stat.clone(), kind.clone());
+            }
+        }
     }
 
     /// What a layer says of some paths, for whom they are.
@@ -395,6 +393,7 @@ impl<'a> View<'a> {
         &mut self,
         listing: &Listing,
         targets: &Links,
+        index: usize,
     ) -> Result<BTreeMap<Vec<u8>, Target>, Error> {
         let (mut found, mut cover) = (BTreeMap::<_, Target>::new(), Cover::new(targets));
         let limits = self.limits;
@@ -416,12 +415,12 @@ impl<'a> View<'a> {
             let target = match kind {
                 EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
                 EntryKind::Directory => Target::Nothing,
-                EntryKind::Symlink(to) => Target::Inode(stat, Kind::Symlink(to)),
+                EntryKind::Symlink(to) => Target::Inode(stat, Kind::Symlink(to.into())),
                 EntryKind::Regular(file) => {
                     let wanted = self.wants_any_contents(Some(paths));
-                    Target::Inode(stat, self.regular(&path, file, wanted)?)
+                    Target::Inode(stat, self.regular(&path, file, wanted, index)?)
                 }
-                EntryKind::HardLink(to) => Target::Link(to),
+                EntryKind::HardLink(_) => Target::Link,
                 EntryKind::Special => Target::Inode(stat, Kind::Special),
             };
             found.insert(path, target);
@@ -457,17 +456,32 @@ impl<'a> View<'a> {
         true
     }
 
-    fn imply_parents(&mut self, path: &[u8], layer: usize) {
-        let mut at = path;
+    fn imply_parents(&mut self, path: &[u8], layer: usize) -> Result<(), Error> {
+        let (mut at, mut parents) = (path, Vec::new());
         while let Some((parent, _)) = split(at) {
             if self.nodes.contains_key(parent) || self.implied.contains_key(parent) {
-                return;
+                break;
             }
-            if self.wants.has(parent) && self.is_free(parent, layer) {
-                self.implied.insert(parent.to_vec(), layer);
-            }
+            parents.push(parent);
             at = parent;
         }
+        // From the top: below what is hidden all is, and nobody looks again at what is above.
+        let mut above: Option<&[u8]> = None;
+        for parent in parents.into_iter().rev() {
+            let is_free = match above {
+                None => self.is_free(parent, layer),
+                Some(above) => !self.opaque.contains(above) && !self.deleted.contains(parent),
+            };
+            if !is_free {
+                break;
+            }
+            if self.wants.has(parent) {
+                self.spend(parent, 0)?;
+                self.implied.insert(parent.to_vec(), layer);
+            }
+            above = Some(parent);
+        }
+        Ok(())
     }
 }
 
@@ -480,3 +494,6 @@ struct Layer {
     deleted: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use super::links::LayerLinks;
 use super::listing::{Builder, Key, Listing};
 use super::record::{Damage, Entry, EntryKind, Record, Regular, TEXT_FILES};
 use super::storage::Archive;
-use super::view::LINK_ROUNDS;
 use super::{Error, is_foreseen};
 use crate::layer::{ScanEnd, ScanError, ScanKind, Visitor, scan, scan_copy};
 use crate::limits::Limits;
@@ -73,24 +73,12 @@ fn targets(listing: &Listing, limits: &Limits) -> Result<BTreeSet<Vec<u8>>, Erro
         }
         Ok(())
     })?;
-    let mut targets: BTreeSet<_> = links.into_values().collect();
-    for _ in 0..LINK_ROUNDS {
-        let mut more = BTreeSet::new();
-        listing.walk::<Error>(limits, &mut |record| {
-            if let Record::Entry(Entry { path, kind: EntryKind::HardLink(target), .. }) = record
-                && targets.contains(&path)
-                && !targets.contains(&target)
-            {
-                more.insert(target);
-            }
-            Ok(())
-        })?;
-        if more.is_empty() {
-            break;
-        }
-        targets.extend(more);
+    if links.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    Ok(targets)
+    let layer = LayerLinks::of(listing, limits)?;
+    let ends = layer.follow(links.values().map(Vec::as_slice));
+    Ok(ends.into_values().flatten().map(<[u8]>::to_vec).collect())
 }
 
 /// A listing with the contents of more of its files.
@@ -101,18 +89,24 @@ pub(super) fn with_contents(
     limits: &Limits,
 ) -> Result<Listing, ScanError<Error>> {
     let found = missing.read_numbered(layer, limits)?;
-    listing.with_contents(found, limits).map_err(damage)
+    listing.with_contents(found, limits, &|path| missing.keeps(path, limits)).map_err(damage)
 }
 
-/// Files of a layer whose contents its listing lacks.
+/// Files of a layer whose contents its listing lacks. What else was asked for before, be it by
+/// another run, takes no room from them.
 #[derive(Clone)]
 pub(super) struct Missing {
     /// The number of each one's last entry, from 1, and the digest of its contents.
     pub files: BTreeMap<Vec<u8>, (u64, Option<Digest>)>,
     /// Their lengths in bytes.
     sizes: BTreeMap<Vec<u8>, u64>,
-    /// Bytes of all contents that are known.
+    /// Bytes of contents that every listing of the layer has, and of those that are asked for and
+    /// known.
     text: u64,
+    /// Paths of the latter that were asked for before, too.
+    known: BTreeSet<Vec<u8>>,
+    /// Bytes of what was asked for before, and is not now.
+    others: u64,
 }
 
 impl Missing {
@@ -122,7 +116,8 @@ impl Missing {
         paths: &BTreeSet<Vec<u8>>,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let mut missing = Self { files: BTreeMap::new(), sizes: BTreeMap::new(), text: 0 };
+        let (files, sizes, known) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut missing = Self { files, sizes, text: 0, known, others: 0 };
         let mut number = 0_u64;
         listing.walk::<Error>(limits, &mut |record| {
             match record {
@@ -145,8 +140,13 @@ impl Missing {
                     }
                 }
                 Record::Contents { path, bytes } => {
-                    missing.text = missing.text.saturating_add(to_u64(bytes.len()));
+                    let is_wanted = paths.contains(&path);
+                    let text = if is_wanted { &mut missing.text } else { &mut missing.others };
+                    *text = text.saturating_add(to_u64(bytes.len()));
                     missing.files.remove(&path);
+                    if is_wanted {
+                        missing.known.insert(path);
+                    }
                 }
             }
             Ok(())
@@ -240,6 +240,12 @@ impl Missing {
         });
     }
 
+    /// Whether a listing that has those that were found keeps what it has of another path.
+    pub fn keeps(&self, path: &[u8], limits: &Limits) -> bool {
+        let all = self.text.saturating_add(self.others);
+        all <= limits.text_file.saturating_mul(TEXT_FILES) || self.known.contains(path)
+    }
+
     /// Counts contents that were found.
     pub fn count(&mut self, path: &[u8], bytes: &[u8], limits: &Limits) -> Result<(), Error> {
         self.text = self.text.saturating_add(to_u64(bytes.len()));
@@ -257,4 +263,53 @@ fn to_u64(length: usize) -> u64 {
 
 fn damage(damage: impl Into<Damage>) -> ScanError<Error> {
     ScanError::Visitor(Error::Listing(damage.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Stat;
+
+    /// What other extensions had asked for was counted, so that the next one's was too much where
+    /// there was a cache.
+    #[test]
+    fn what_others_asked_for_takes_no_room() {
+        let limits = Limits { text_file: 10, ..Limits::default() };
+        let paths = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let mut builder = Builder::new(Key::none()).unwrap();
+        for n in 0..9 {
+            let path = format!("{n}").into_bytes();
+            let kind = EntryKind::Regular(Regular { size: 10, digest: None, contents: None });
+            builder.push(&Record::Entry(Entry { path, stat: Stat::default(), kind })).unwrap();
+        }
+        let mut listing = builder.finish().unwrap();
+        let mut ask = |asked: &[&str]| {
+            let mut missing = Missing::of(&listing, &paths(asked), &limits).unwrap();
+            let files: Vec<_> = missing.files.keys().cloned().collect();
+            let mut found = BTreeMap::new();
+            for path in files {
+                missing.count(&path, &[b'x'; 10], &limits)?;
+                found.insert(path, vec![b'x'; 10]);
+            }
+            let keeps = |path: &[u8]| missing.keeps(path, &limits);
+            listing = listing.with_contents(found, &limits, &keeps).unwrap();
+            let mut known = Vec::new();
+            listing
+                .walk::<Error>(&limits, &mut |record| {
+                    if let Record::Contents { path, .. } = record {
+                        known.push(String::from_utf8(path).unwrap());
+                    }
+                    Ok(())
+                })
+                .unwrap();
+            Ok::<_, Error>(known.concat())
+        };
+        assert_eq!(ask(&["0", "1", "2"]).unwrap(), "012");
+        assert_eq!(ask(&["3"]).unwrap(), "0123");
+        assert_eq!(ask(&["1", "4"]).unwrap(), "14");
+        assert_eq!(ask(&["5", "6", "7", "8"]).unwrap(), "5678");
+        for asked in [&["0", "1", "2", "3", "4"], &["4", "5", "6", "7", "8"]] {
+            assert!(matches!(ask(asked), Err(Error::TooMuch { .. })), "{asked:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use super::Blobs;
-use crate::base::{self, Hidden, HiddenKind, soname};
+use crate::base::{self, Covers, Hidden, HiddenKind, soname};
 use crate::error::Result;
 use crate::image;
 use crate::limits::Limits;
@@ -38,8 +38,15 @@ pub(super) fn run<C>(
         tree.walk().map(|entry| (entry.path, entry.inode)).collect();
     let paths: BTreeSet<Vec<u8>> = entries.keys().cloned().collect();
     let covers = entries.iter().filter(|(path, inode)| shows_nothing_below(path, inode));
-    let covers = covers.map(|(path, _)| path.clone()).collect();
-    let found = base.look(&paths, &covers)?;
+    let covers: Covers = covers.map(|(path, _)| path).collect();
+    let mut found = base.look(&paths, &covers)?;
+    // Directories that both have are merged, unless something above hides the base's.
+    found.retain(|path, of_base| {
+        let is_directory = |it: &&Inode<C>| matches!(it.content, Content::Directory(_));
+        !matches!(of_base.kind, HiddenKind::Directory)
+            || !entries.get(path).is_some_and(is_directory)
+            || covers.have(path)
+    });
 
     let (mut hidden, mut libraries) = (Vec::new(), BTreeMap::new());
     for (path, of_base) in &found {
@@ -114,6 +121,7 @@ fn differences<C>(
                 found.push("target");
             }
         }
+        (Content::Directory(_), HiddenKind::Directory) => {}
         // A whiteout (R14).
         (Content::CharDevice { .. }, _) => return Ok(vec![EXISTENCE]),
         _ => return Ok(vec!["type"]),
@@ -142,7 +150,7 @@ fn attributes(stat: &Stat) -> Xattrs {
 fn privileges_of(base: &Hidden) -> Vec<&'static str> {
     let content = match &base.kind {
         HiddenKind::Regular { .. } => Content::Regular(()),
-        HiddenKind::Symlink(_) | HiddenKind::Other => Content::Fifo,
+        HiddenKind::Directory | HiddenKind::Symlink(_) | HiddenKind::Other => Content::Fifo,
     };
     privileges(&Inode { stat: base.stat.clone(), content })
 }

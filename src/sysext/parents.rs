@@ -32,10 +32,12 @@ pub(super) fn run<C>(
             });
         }
         let is_merged = |kind| matches!(content, Content::Directory(_)) && same_type(content, kind);
-        let hidden = base.hidden_by(&entry.path).map(|hidden| &hidden.kind);
-        if let Some(hidden) = hidden.filter(|kind| !is_merged(kind)) {
-            if options.deny.shadow && !is_same_link(content, hidden) {
-                return Err(Error::Shadow { path: entry.path, what: describe(hidden) });
+        let hidden = base.hidden_by(&entry.path);
+        if let Some(BasePath { kind, .. }) = hidden.filter(|hidden| !is_merged(&hidden.kind)) {
+            // Of etc of an ostree base some who tell of it leave out where links lead (Unread).
+            let is_same = of_base.is_some() && is_same_link(content, kind);
+            if options.deny.shadow && !is_same {
+                return Err(Error::Shadow { path: entry.path, what: describe(kind) });
             }
             changes.note(
                 &entry.path,
@@ -46,6 +48,7 @@ pub(super) fn run<C>(
         }
         if matches!(content, Content::Directory(_)) {
             let implied = work.implied.contains(&entry.ino);
+            let of_base = hidden.filter(|hidden| is_merged(&hidden.kind));
             if implied || of_base.is_some() {
                 wanted.push((entry.path, entry.ino, implied, of_base));
             }

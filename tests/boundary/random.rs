@@ -1,13 +1,13 @@
 //! Random builds: what their layers come to is what the build has, and not a byte depends on how
 //! it was cut into layers. umoci is asked, too.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use oci2sysext::base::{Audit, Hidden, HiddenKind, Sources};
+use oci2sysext::base::{Audit, Covers, Hidden, HiddenKind, Sources};
 use oci2sysext::error::Error;
 use oci2sysext::layer::{self, Fate, LayerOptions, Stored};
 use oci2sysext::limits::Limits;
@@ -123,16 +123,17 @@ fn audited(layers: &[Vec<u8>], paths: &BTreeSet<Vec<u8>>) -> BTreeMap<String, St
     let limits = Limits::default();
     let mut blobs = |index: usize| Ok::<_, Error>(Layer::gzip(&layers[index]).blob());
     let mut audit = Audit::new(&mut blobs, layers.len(), false, Sources::default(), &limits);
-    let found = audit.look(paths, &HashSet::new()).unwrap().into_iter().map(
+    let found = audit.look(paths, &Covers::default()).unwrap().into_iter().filter_map(
         |(path, Hidden { kind, .. })| {
             let line = match kind {
+                HiddenKind::Directory => return None,
                 HiddenKind::Regular { digest, .. } => format!("file {}", digest.unwrap()),
                 HiddenKind::Symlink(target) => {
-                    format!("symlink {}", String::from_utf8(target).unwrap())
+                    format!("symlink {}", String::from_utf8(target.to_vec()).unwrap())
                 }
                 HiddenKind::Other => panic!("another kind"),
             };
-            (String::from_utf8(path).unwrap(), line)
+            Some((String::from_utf8(path).unwrap(), line))
         },
     );
     found.collect()

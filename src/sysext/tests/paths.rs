@@ -419,3 +419,36 @@ fn r25_what_the_build_left_in_var_and_what_tmpfiles_d_makes_needs_no_warning() {
     assert!(warnings[0].starts_with("R25: var/lib/other, "), "{warnings:?}");
     assert!(warnings[1].starts_with("R25: var/log/a, "), "{warnings:?}");
 }
+
+/// What a host that ostree deploys has in `usr/etc` may be known of a link's path alone, where a copy
+/// of the base tells it: the same link was let through where the layers told its target.
+#[test]
+fn row_66_the_same_link_in_usr_etc_is_denied_whoever_tells_of_it() {
+    let of_base = base("d ostree\nl etc/link target\nl usr/bin/link target");
+    let mut options = options();
+    options.deny.shadow = true;
+    let error = run("l usr/etc/link target", &of_base, &options).unwrap_err();
+    assert!(matches!(error, Error::Shadow { .. }), "{error}");
+    run("l usr/bin/link target", &of_base, &options).unwrap();
+}
+
+/// A directory of `usr/etc` had its own mode, and root's in place of nobody's, over the one that
+/// the layers of an ostree base have in `etc`.
+#[test]
+fn r15_directories_of_usr_etc_are_as_in_etc_of_an_ostree_base() {
+    for layer in [
+        "d usr/etc/sudoers.d 755\nf usr/etc/sudoers.d/x X",
+        "f usr/etc/sudoers.d/x X",
+        "d usr\nd etc/sudoers.d 755\nf etc/sudoers.d/x X",
+    ] {
+        let mode = |of_base| {
+            let tree = ok(layer, of_base).tree();
+            let line = tree.lines().find(|line| line.starts_with("d usr/etc/sudoers.d "));
+            line.unwrap().rsplit(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(mode("d ostree\nd etc/sudoers.d 750"), "750", "{layer}");
+        assert_eq!(mode("d ostree\nd etc/sudoers.d 750\nd usr/etc/sudoers.d 700"), "700");
+        assert_eq!(mode("d ostree\nf etc/sudoers.d A"), "755", "{layer}");
+        assert_eq!(mode("d etc/sudoers.d 750"), "755", "{layer}");
+    }
+}
