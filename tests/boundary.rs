@@ -11,6 +11,8 @@ mod tars;
 
 #[path = "boundary/builders.rs"]
 mod builders;
+#[path = "boundary/dnf.rs"]
+mod dnf;
 #[path = "boundary/merging.rs"]
 mod merging;
 #[path = "boundary/model.rs"]
