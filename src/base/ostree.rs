@@ -312,9 +312,14 @@ fn path(parent: &[u8], name: &[u8], limits: &Limits) -> Result<Vec<u8>, Unusable
 }
 
 fn object_path(checksum: Digest) -> Vec<u8> {
+    [OBJECTS, object_name(checksum).as_bytes(), b".file"].concat()
+}
+
+/// The name of an object among those of a repository, without its kind.
+pub(super) fn object_name(checksum: Digest) -> String {
     let hex = checksum.hex();
     let (first, rest) = hex.split_at(2);
-    [OBJECTS, first.as_bytes(), b"/", rest.as_bytes(), b".file"].concat()
+    format!("{first}/{rest}")
 }
 
 /// The checksum of the file whose object has a path.

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::beneath::{Directory, Place};
 use super::gvariant::{self, Tuple, container};
+use super::ostree::object_name;
 use super::record::{EntryKind, Regular};
 use crate::limits::Limits;
 use crate::oci::Digest;
@@ -224,9 +225,7 @@ impl Repository {
 
 /// Where an object is in a repository.
 fn name(checksum: Digest, suffix: &str) -> String {
-    let hex = checksum.hex();
-    let (first, rest) = hex.split_at(2);
-    format!("objects/{first}/{rest}.{suffix}")
+    format!("objects/{}.{suffix}", object_name(checksum))
 }
 
 fn compare(found: Digest, expected: Digest) -> Result<(), Problem> {

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::fs::File;
 
 use super::reader::{Located, Node, Reader, Xattrs};
-use super::store::{Contents, Half};
-use super::{hex, size, wide};
+use super::store::{Contents, Half, half, index};
+use super::{hex, wide};
 use crate::escape::Escaped;
 use crate::image::Error;
 use crate::limits::Limits;
@@ -119,8 +119,8 @@ impl Comparison<'_> {
                 match self.digests {
                     None => self.reader.contents(found)?.walk()?,
                     Some(digests) => {
-                        let record = size(u64::from(expected.record));
-                        let digest = digests.get(record).copied().unwrap_or_default();
+                        let digest = digests.get(index(expected.record)).copied();
+                        let digest = digest.unwrap_or_default();
                         self.contents(ino, found, digest)?;
                     }
                 }
@@ -176,8 +176,7 @@ impl Comparison<'_> {
         self.reader.contents(found)?.decode(|bytes| {
             hasher.update(bytes);
         })?;
-        let mut digest = Half::default();
-        hasher.finalize_xof().fill(&mut digest);
+        let digest = half(&hasher);
         if digest != expected {
             return Err(self.mismatch(ino, "contents", hex(&digest), hex(&expected)));
         }

@@ -18,7 +18,7 @@ use super::format::{
 };
 use super::layout::{Layout, Need};
 use super::options::Options;
-use super::store::{Contents, Record, Store};
+use super::store::{Contents, Half, Record, Store, half};
 use super::superblock::Facts;
 use super::{BLOCK, directory, len, size, too_large, wide, xattr};
 use crate::escape::Escaped;
@@ -522,13 +522,11 @@ impl<'a> Area<'a> {
     }
 
     /// Ends the area; gives its end, and a digest of it and of all contents.
-    fn finish(mut self, store: &Store) -> Result<(u64, [u8; 16]), Error> {
+    fn finish(mut self, store: &Store) -> Result<(u64, Half), Error> {
         self.flush()?;
         for record in &store.records {
             self.hasher.update(&record.digest);
         }
-        let mut digest = [0; 16];
-        self.hasher.finalize_xof().fill(&mut digest);
-        Ok((self.position, digest))
+        Ok((self.position, half(&self.hasher)))
     }
 }

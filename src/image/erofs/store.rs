@@ -21,6 +21,18 @@ impl Contents {
 /// The first half of a BLAKE3 digest.
 pub type Half = [u8; 16];
 
+/// Such a half of what a hasher took.
+pub fn half(hasher: &blake3::Hasher) -> Half {
+    let mut half = Half::default();
+    hasher.finalize_xof().fill(&mut half);
+    half
+}
+
+/// A number of one of a store's lists as an index.
+pub fn index(number: u32) -> usize {
+    size(u64::from(number))
+}
+
 /// Where the contents of a file are.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -126,7 +138,7 @@ impl PackedSegment {
 impl Store {
     /// Where a record's bytes are in the data area.
     pub fn place(&self, record: &Record) -> Place {
-        let index = size(u64::from(record.place)).checked_sub(1);
+        let index = index(record.place).checked_sub(1);
         index.and_then(|index| self.places.get(index)).copied().unwrap_or_default()
     }
 
@@ -154,7 +166,7 @@ impl Store {
 
     /// The record of contents, if they were stored here.
     pub fn record(&self, contents: &Contents) -> Option<&Record> {
-        let record = self.records.get(size(u64::from(contents.record)))?;
+        let record = self.records.get(index(contents.record))?;
         (record.size == contents.size).then_some(record)
     }
 }

@@ -14,7 +14,9 @@ use super::options::{Options, Plan, SelfCheck, Tails};
 use super::packed::Packed;
 use super::pool::{Answer, Pool};
 use super::spare::Spare;
-use super::store::{CHAINS, Contents, Half, PackedSegment, Place, Record, Run, Store, Tail};
+use super::store::{
+    CHAINS, Contents, Half, PackedSegment, Place, Record, Run, Store, Tail, half, index,
+};
 use super::{BLOCK, len, metadata, size, too_large};
 use crate::image::{Error, Staged};
 use crate::layer::{ContentSink, SinkError};
@@ -197,7 +199,8 @@ impl Writer {
             Pending::Small { record, bytes } => {
                 self.waiting -= bytes.len().max(MINIMUM);
                 if let Some(tail) = self.pack(&bytes)? {
-                    self.set_tail(record, tail);
+                    let put = self.store.put(index(record), tail, Place::default());
+                    put.ok_or_else(too_many)?;
                 } else {
                     let buffers = Buffers { input: bytes, output: Vec::new() };
                     self.append(record, true, Squeezed::Plain(buffers))?;
@@ -209,12 +212,6 @@ impl Writer {
             self.turn_packed()?;
         }
         Ok(true)
-    }
-
-    fn set_tail(&mut self, record: u32, tail: Tail) {
-        if let Some(record) = self.store.records.get_mut(index(record)) {
-            record.tail = tail;
-        }
     }
 
     /// Puts bytes into the packed inode, if there is one and it has room.
@@ -481,18 +478,8 @@ impl ContentSink for Writer {
     }
 }
 
-fn index(record: u32) -> usize {
-    size(u64::from(record))
-}
-
 fn too_many() -> io::Error {
     io::Error::other("found more than 2^32 pieces of contents")
-}
-
-fn half(hasher: &blake3::Hasher) -> Half {
-    let mut half = Half::default();
-    hasher.finalize_xof().fill(&mut half);
-    half
 }
 
 #[cfg(test)]
